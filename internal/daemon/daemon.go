@@ -1,0 +1,121 @@
+// Package daemon is what every Dokkaa daemon has in common: settings from flags and
+// environment, logging, signals, and an operations endpoint with health and metrics.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+)
+
+// Settings are the settings that every daemon has. A daemon embeds them in its own.
+type Settings struct {
+	HTTPAddr    string           `name:"http-addr" env:"HTTP_ADDR" default:"${http_addr}" help:"Address of /healthz, /readyz and /metrics."`
+	LogLevel    slog.Level       `name:"log-level" env:"LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least severe level that is logged: debug, info, warn or error."`
+	Healthcheck bool             `name:"healthcheck" help:"Ask the daemon that runs at --http-addr whether it is healthy, and exit 0 or 1."`
+	Version     kong.VersionFlag `name:"version" help:"Print the version and exit."`
+}
+
+// Common gives Main access to the embedded settings.
+func (s *Settings) Common() *Settings { return s }
+
+// Daemon is one long-running service.
+type Daemon interface {
+	// Run blocks until ctx ends, and then returns nil after an orderly end; any other
+	// return is a failure of the daemon.
+	Run(ctx context.Context) error
+	// Ready says why the daemon cannot serve now, nil if it can. It must not block.
+	Ready() error
+}
+
+// Info describes a daemon to Main.
+type Info struct {
+	Name        string // of the binary
+	Description string // one sentence for --help
+	HTTPAddr    string // default of --http-addr
+}
+
+// Env is what a daemon is built with.
+type Env struct {
+	Log     *slog.Logger
+	Metrics *prometheus.Registry
+}
+
+// Main parses the settings, builds the daemon with build, runs it until SIGTERM or SIGINT,
+// and returns the exit code: 0 after an orderly end, 1 after a failure, 2 for wrong usage.
+// A second signal exits at once.
+func Main(info Info, settings interface{ Common() *Settings }, build func(Env) (Daemon, error)) int {
+	return run(info, settings, build, os.Args[1:], os.Stderr)
+}
+
+func run(info Info, settings interface{ Common() *Settings }, build func(Env) (Daemon, error), args []string, stderr io.Writer) int {
+	parser, err := kong.New(settings, kong.Name(info.Name), kong.Description(info.Description),
+		kong.Vars{"http_addr": info.HTTPAddr, "version": info.Name + " " + Version()})
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 2
+	}
+	if _, err := parser.Parse(args); err != nil {
+		fmt.Fprintf(stderr, "%s: %v (see --help)\n", info.Name, err)
+		return 2
+	}
+	common := settings.Common()
+	if common.Healthcheck {
+		if err := checkHealth(common.HTTPAddr); err != nil {
+			fmt.Fprintln(stderr, err)
+			return 1
+		}
+		return 0
+	}
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: common.LogLevel}))
+	if err := serve(info, common, log, build); err != nil {
+		log.Error(info.Name+" ended", "err", err)
+		return 1
+	}
+	return 0
+}
+
+func serve(info Info, common *Settings, log *slog.Logger, build func(Env) (Daemon, error)) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	// After the first signal the default action is back: a second one ends the process.
+	context.AfterFunc(ctx, stop)
+	defer stop()
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	d, err := build(Env{Log: log, Metrics: registry})
+	if err != nil {
+		return err
+	}
+	operations, err := listenOperations(common.HTTPAddr, operationsHandler(d.Ready, registry))
+	if err != nil {
+		return err
+	}
+	log.Info(info.Name+" starts", "version", Version(), "operations", operations.Addr())
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return operations.run(ctx) })
+	group.Go(func() error {
+		if err := d.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+		if ctx.Err() == nil {
+			return errors.New("ended without being asked to")
+		}
+		return nil
+	})
+	err = group.Wait()
+	if err == nil {
+		log.Info(info.Name + " ended")
+	}
+	return err
+}
