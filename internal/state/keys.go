@@ -18,9 +18,6 @@ const (
 	SchedulerKey = "/dokkaa/scheduler" // the scheduler's lease
 )
 
-// DNSDomain is the domain of the services' names: <service>.<app>.skydns.local.
-const DNSDomain = "skydns.local"
-
 // Ref names a container of an application.
 type Ref struct {
 	App  string `json:"app"`

@@ -1,0 +1,160 @@
+package manifest_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dokkaa/dokkaa/manifest"
+)
+
+func tcp(port int) manifest.Service {
+	return manifest.Service{Port: port, Protocol: "tcp", Weight: 100, Priority: 10}
+}
+
+func TestParseAccepts(t *testing.T) {
+	web := tcp(80)
+	web.Role = "web"
+	tests := map[string]struct {
+		json string
+		want manifest.Manifest
+	}{
+		"image alone": {`{"image": "redis"}`, manifest.Manifest{Image: "redis", Scale: 1}},
+		"short service": {`{"image": "i", "services": {"nginx": 80}}`,
+			manifest.Manifest{Image: "i", Scale: 1, Services: map[string]manifest.Service{"nginx": tcp(80)}}},
+		"service as object": {`{"image": "i", "services": {"web": {"port": 80, "role": "web"}}}`,
+			manifest.Manifest{Image: "i", Scale: 1, Services: map[string]manifest.Service{"web": web}}},
+		"service with everything": {`{"image":"i","services":{"w":{"port":80,"protocol":"http","weight":5,"priority":1}}}`,
+			manifest.Manifest{Image: "i", Scale: 1, Services: map[string]manifest.Service{
+				"w": {Port: 80, Protocol: "http", Weight: 5, Priority: 1}}}},
+		"links in each form": {`{"image": "i", "links": ["redis", "shop/db", {"to": "other/redis", "as": "cache"}]}`,
+			manifest.Manifest{Image: "i", Scale: 1, Links: []manifest.Link{
+				{To: "redis", As: "redis"}, {To: "shop/db", As: "db"}, {To: "other/redis", As: "cache"}}}},
+		"env as object": {`{"image": "i", "env": {"A": "1", "B": ""}}`,
+			manifest.Manifest{Image: "i", Scale: 1, Env: map[string]string{"A": "1", "B": ""}}},
+		"env as list": {`{"image": "i", "env": ["A=1", "B=x=y"]}`,
+			manifest.Manifest{Image: "i", Scale: 1, Env: map[string]string{"A": "1", "B": "x=y"}}},
+		"scale 0": {`{"image": "i", "scale": 0}`, manifest.Manifest{Image: "i"}},
+		"command": {`{"image": "i", "command": ["/bin/sh", "-c", "true; false && echo +%"]}`,
+			manifest.Manifest{Image: "i", Scale: 1, Command: []string{"/bin/sh", "-c", "true; false && echo +%"}}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := manifest.Parse([]byte(test.json))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(*got, test.want) {
+				t.Errorf("got  %+v\nwant %+v", *got, test.want)
+			}
+		})
+	}
+}
+
+func TestParseAcceptsTheDocumentedExamples(t *testing.T) {
+	for _, name := range []string{"nginx", "crawler"} {
+		data, err := os.ReadFile("../examples/nginx-and-crawler/" + name + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := manifest.Parse(data); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	tests := map[string]struct {
+		json string
+		want []string
+	}{
+		"nothing":             {``, []string{"is empty"}},
+		"no JSON":             {"{\n  image}", []string{"is not JSON: line 2, column 3: invalid character 'i' looking for beginning of object key string"}},
+		"two values":          {`{"image":"i"} {}`, []string{"has something behind the JSON object"}},
+		"no object":           {`[1]`, []string{"must be an object, is a list"}},
+		"no image":            {`{}`, []string{"image: is missing"}},
+		"empty image":         {`{"image": ""}`, []string{"image: must not be empty"}},
+		"image with space":    {`{"image": "a b"}`, []string{`image: "a b" is not the name of an image`}},
+		"unknown field":       {`{"image": "i", "scael": 2}`, []string{"scael: unknown field"}},
+		"unknown nested":      {`{"image": "i", "services": {"a": {"prot": 80, "port": 1}}}`, []string{"services.a.prot: unknown field"}},
+		"case counts":         {`{"Image": "i", "image": "i"}`, []string{"Image: unknown field"}},
+		"not yet supported":   {`{"image": "i", "checks": []}`, []string{"checks: not supported by this version"}},
+		"given twice":         {`{"image": "i", "scale": 1, "scale": 2}`, []string{"scale: is given twice"}},
+		"negative scale":      {`{"image": "i", "scale": -1}`, []string{"scale: must be between 0 and 10000, is -1"}},
+		"scale as text":       {`{"image": "i", "scale": "2"}`, []string{`scale: must be a whole number, is "2"`}},
+		"scale null":          {`{"image": "i", "scale": null}`, []string{`scale: must be a whole number, is null`}},
+		"scale broken":        {`{"image": "i", "scale": 1.5}`, []string{`scale: must be a whole number, is 1.5`}},
+		"command as text":     {`{"image": "i", "command": "ls"}`, []string{`command: must be a list, is "ls"`}},
+		"command item":        {`{"image": "i", "command": ["a", 1]}`, []string{`command[1]: must be a string, is 1`}},
+		"port out of range":   {`{"image": "i", "services": {"a": 70000}}`, []string{`services.a: must be between 1 and 65535, is 70000`}},
+		"port missing":        {`{"image": "i", "services": {"a": {}}}`, []string{`services.a.port: is missing`}},
+		"port twice":          {`{"image": "i", "services": {"a": 80, "b": 80}}`, []string{`services.b: port 80 is already that of service "a"`}},
+		"udp":                 {`{"image": "i", "services": {"a": {"port": 1, "protocol": "udp"}}}`, []string{`services.a.protocol: "udp" is not supported by this version`}},
+		"service name":        {`{"image": "i", "services": {"A": 80}}`, []string{`services.A: "A" is not a DNS label (lower-case letters, digits and hyphens, no hyphen at either end)`}},
+		"reserved service":    {`{"image": "i", "services": {"any": 80}}`, []string{`services.any: "any" is reserved`}},
+		"env without =":       {`{"image": "i", "env": ["A"]}`, []string{`env[0]: must have the form "KEY=value"`}},
+		"env value no string": {`{"image": "i", "env": {"A": 1}}`, []string{`env.A: must be a string, is 1`}},
+		"link to nowhere":     {`{"image": "i", "links": [{"as": "x"}]}`, []string{`links[0].to: must not be empty`}},
+		"link with odd app":   {`{"image": "i", "links": ["web/x"]}`, []string{`links[0]: "web" is reserved`}},
+		"two links, one name": {`{"image": "i", "links": ["a-b", {"to": "x/y", "as": "a-b"}]}`, []string{
+			`links[1]: variable SERVICE_A_B_ADDR is already set by links[0]`, `links[1]: variable SERVICE_A_B_PORT is already set by links[0]`}},
+		"link against env": {`{"image": "i", "links": ["a"], "env": {"SERVICE_A_PORT": "1"}}`, []string{
+			`links[0]: variable SERVICE_A_PORT is already set by env.SERVICE_A_PORT`}},
+		"all at once": {`{"imag": "x", "scale": -1, "services": {"A": 0}}`, []string{`imag: unknown field`,
+			`scale: must be between 0 and 10000, is -1`,
+			`services.A: "A" is not a DNS label (lower-case letters, digits and hyphens, no hyphen at either end)`,
+			`services.A: must be between 1 and 65535, is 0`, `image: is missing`}},
+		"too many links": {`{"image": "i", "links": [` + manyLinks(101) + `]}`, []string{`links: has 101 links, at most 100 are allowed`}},
+		"too large":      {`{"image": "` + strings.Repeat("i", manifest.MaxSize) + `"}`, []string{fmt.Sprintf("is %d bytes long, at most %d are allowed", manifest.MaxSize+13, manifest.MaxSize)}},
+		"bad UTF-8":      {"{\"image\": \"\xff\"}", []string{"is not valid UTF-8"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := manifest.Parse([]byte(test.json))
+			var errs manifest.Errors
+			if !errors.As(err, &errs) {
+				t.Fatalf("got %v, want %q", err, test.want)
+			}
+			if got := errs.Strings(); !slices.Equal(got, test.want) {
+				t.Errorf("got  %q\nwant %q", got, test.want)
+			}
+		})
+	}
+}
+
+func manyLinks(n int) string {
+	links := make([]string, n)
+	for i := range links {
+		links[i] = fmt.Sprintf(`"s%d"`, i)
+	}
+	return strings.Join(links, ",")
+}
+
+// FuzzParse: no input makes Parse panic, and what it accepts, written again, means the same.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"image": "dockerfile/nginx", "scale": 1, "services": {"nginx": 80}}`))
+	f.Add([]byte(`{"image":"i","services":{"w":{"port":80,"role":"web"}},"links":["a","b/c",{"to":"d/e","as":"f"}],"env":["A=b"]}`))
+	f.Add([]byte(`{"image":"i","env":{"A":"b"},"command":["x"]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := manifest.Parse(data)
+		if err != nil {
+			return
+		}
+		canonical, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := manifest.Parse(canonical)
+		if err != nil {
+			t.Fatalf("%s: %v", canonical, err)
+		}
+		if again.RevisionHash() != m.RevisionHash() || again.Scale != m.Scale {
+			t.Errorf("%s is not what %s is", canonical, data)
+		}
+	})
+}
