@@ -1,0 +1,215 @@
+// Package docker is the connection to a Docker Engine that the daemons share: an API client
+// with a version that both sides speak, and the Engine's events.
+//
+// It hands out go-dockerclient's client for requests but never its event monitor, which
+// deadlocks under a burst of events.
+package docker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	dockerclient "github.com/fsouza/go-dockerclient"
+)
+
+// DefaultHost is where an Engine listens that was told nothing else.
+const DefaultHost = "unix:///var/run/docker.sock"
+
+// newestAPI is the newest API version that was tried with this code.
+const newestAPI = "1.51"
+
+// Engine is a connection to the Docker Engine of a host. It is safe for concurrent use and
+// needs no Close: no connection is kept between two requests.
+type Engine struct {
+	host string
+	log  *slog.Logger
+	http *http.Client // for our own requests; the host part of their URLs is ignored
+
+	connectTimeout time.Duration
+
+	turn chan struct{} // held by the one call that negotiates
+
+	mu     sync.Mutex
+	client *dockerclient.Client // nil before the first negotiation and after a failed one
+	api    string               // version that client speaks
+}
+
+// New makes the connection to the Engine at host, which is "unix:///path" or
+// "tcp://address:port"; "" is DefaultHost. It does no I/O.
+func New(host string, log *slog.Logger) (*Engine, error) {
+	if host == "" {
+		host = DefaultHost
+	}
+	network, addr, err := parseHost(host)
+	if err != nil {
+		return nil, err
+	}
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, addr)
+		},
+		DisableKeepAlives: true,
+	}
+	return &Engine{
+		host:           host,
+		log:            log,
+		http:           &http.Client{Transport: transport},
+		connectTimeout: 10 * time.Second,
+		turn:           make(chan struct{}, 1),
+	}, nil
+}
+
+func parseHost(host string) (network, addr string, err error) {
+	u, err := url.Parse(host)
+	if err != nil {
+		return "", "", fmt.Errorf("parse Docker host: %w", err)
+	}
+	switch {
+	case u.Scheme == "unix" && u.Host == "" && u.Path != "":
+		return "unix", u.Path, nil
+	case u.Scheme == "tcp" && u.Port() != "" && (u.Path == "" || u.Path == "/"):
+		return "tcp", u.Host, nil
+	}
+	return "", "", fmt.Errorf("parse Docker host %q: want unix:///path or tcp://address:port", host)
+}
+
+// Host is the address of the Engine.
+func (e *Engine) Host() string { return e.host }
+
+// Client returns a client that speaks an API version which the Engine has. The first call asks
+// the Engine for its version and blocks until it answers, ctx ends, or ten seconds have
+// passed; later calls return the same client at once. After an error the next call asks again.
+//
+// The client has no deadlines of its own: every request needs a context with one.
+func (e *Engine) Client(ctx context.Context) (*dockerclient.Client, error) {
+	if client := e.current(); client != nil {
+		return client, nil
+	}
+	return e.negotiate(ctx, false)
+}
+
+func (e *Engine) current() *dockerclient.Client {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.client
+}
+
+// negotiate asks the Engine for its version and makes the client for it. Unless again is set,
+// a client that another call made in the meantime will do.
+func (e *Engine) negotiate(ctx context.Context, again bool) (*dockerclient.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.connectTimeout)
+	defer cancel()
+	select {
+	case e.turn <- struct{}{}:
+		defer func() { <-e.turn }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("connect to Docker at %s: %w", e.host, ctx.Err())
+	}
+	if client := e.current(); client != nil && !again {
+		return client, nil
+	}
+	client, api, err := e.connect(ctx)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err != nil {
+		e.client, e.api = nil, ""
+		return nil, fmt.Errorf("connect to Docker at %s: %w", e.host, err)
+	}
+	if api != e.api {
+		e.client, e.api = client, api
+		e.log.Info("connected to Docker", "host", e.host, "api", api)
+	}
+	return e.client, nil
+}
+
+func (e *Engine) connect(ctx context.Context) (*dockerclient.Client, string, error) {
+	server, err := e.version(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	api, err := chooseAPI(server)
+	if err != nil {
+		return nil, "", err
+	}
+	client, err := dockerclient.NewVersionedClient(e.host, api)
+	if err != nil {
+		return nil, "", err
+	}
+	// Its own check would ask for the version once more, and without a deadline.
+	client.SkipServerVersionCheck = true
+	client.Dialer = &net.Dialer{Timeout: 5 * time.Second}
+	return client, api, nil
+}
+
+// serverVersion is the part of the answer to /version that matters here.
+type serverVersion struct {
+	Version    string `json:"Version"`
+	API        string `json:"ApiVersion"`
+	MinimumAPI string `json:"MinAPIVersion"`
+}
+
+func (e *Engine) version(ctx context.Context) (v serverVersion, err error) {
+	resp, err := e.get(ctx, "/version")
+	if err != nil {
+		return v, err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&v); err != nil {
+		return v, fmt.Errorf("read version: %w", err)
+	}
+	return v, nil
+}
+
+// get sends a request of our own. The caller closes the body of the answer, whose status is 200.
+func (e *Engine) get(ctx context.Context, path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := e.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		message, _ := io.ReadAll(io.LimitReader(resp.Body, 1024)) // only to explain the status
+		return nil, &dockerclient.Error{Status: resp.StatusCode, Message: string(message)}
+	}
+	return resp, nil
+}
+
+// chooseAPI is the newest API version that both the server and this code know.
+func chooseAPI(server serverVersion) (string, error) {
+	ours, err := dockerclient.NewAPIVersion(newestAPI)
+	if err != nil {
+		return "", err
+	}
+	theirs, err := dockerclient.NewAPIVersion(server.API)
+	if err != nil {
+		return "", fmt.Errorf("read API version of Docker %s: %w", server.Version, err)
+	}
+	if theirs.LessThan(ours) {
+		return theirs.String(), nil
+	}
+	if server.MinimumAPI == "" {
+		return newestAPI, nil
+	}
+	minimum, err := dockerclient.NewAPIVersion(server.MinimumAPI)
+	if err != nil {
+		return "", fmt.Errorf("read minimum API version of Docker %s: %w", server.Version, err)
+	}
+	if minimum.GreaterThan(ours) {
+		return "", fmt.Errorf("version %s speaks API %s and newer, this program only %s: it needs an upgrade",
+			server.Version, server.MinimumAPI, newestAPI)
+	}
+	return newestAPI, nil
+}
