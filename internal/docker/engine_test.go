@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -162,6 +164,23 @@ func TestClientOfAHangingEngineHonoursTheContext(t *testing.T) {
 	defer cancel()
 	if _, err := e.Client(ctx); !errors.Is(err, context.DeadlineExceeded) || !IsUnavailable(err) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestRunningReadsAddressesByNetwork(t *testing.T) {
+	fake := startFakeEngine(t)
+	fake.mux.HandleFunc("/v1.50/containers/json", func(w http.ResponseWriter, r *http.Request) {
+		if got := r.URL.Query().Get("filters"); got != `{"label":["dokkaa.cluster"]}` || r.URL.Query().Get("all") != "" {
+			t.Errorf("query is %v", r.URL.Query())
+		}
+		fmt.Fprint(w, `[{"Id":"c1","Names":["/other/alias","/web"],"Labels":{"dokkaa.cluster":"x"},
+			"NetworkSettings":{"Networks":{"dokkaa":{"IPAddress":"172.30.0.2"},"none":{"IPAddress":""}}}}]`)
+	})
+	got, err := newTestEngine(t, fake.host).Running(t.Context(), "dokkaa.cluster")
+	want := []Container{{ID: "c1", Name: "web", Labels: map[string]string{"dokkaa.cluster": "x"},
+		Addrs: map[string]netip.Addr{"dokkaa": netip.MustParseAddr("172.30.0.2")}}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }
 

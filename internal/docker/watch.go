@@ -13,12 +13,15 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// Connected is the Type of the Event that tells of a new connection to the Engine.
-const Connected = "connect"
+// Types of the Events that tell of the connection itself.
+const (
+	Connected    = "connect"    // from here on, every event is told
+	Disconnected = "disconnect" // events are missed until the next Connected
+)
 
 // Event is something that happened at the Engine.
 type Event struct {
-	Type       string // "container", "network", "image", ... or Connected
+	Type       string // "container", "network", "image", ...; Connected, Disconnected
 	Action     string // "start", "die", "health_status: healthy", ...
 	ID         string // of what it happened to
 	Attributes map[string]string
@@ -27,8 +30,9 @@ type Event struct {
 
 // Watch follows the Engine's events that pass the filters (as in `docker events --filter`:
 // "type", "event", "label", ...; nil passes all). It calls hint with an Event of type Connected
-// each time the connection to the Engine was made, and then with each event, one at a time and
-// in order. It blocks until ctx ends and returns ctx's error; a lost connection is made again.
+// each time the connection to the Engine was made, then with each event, and with one of type
+// Disconnected when it is lost; one at a time and in order. It blocks until ctx ends and returns
+// ctx's error; a lost connection is made again, at once and then ever more patiently.
 //
 // Events are hints: those that happen while there is no connection are never told. Whoever
 // lists on Connected and looks again on every event misses nothing. hint must not block, for
@@ -83,6 +87,7 @@ func (e *Engine) watch(ctx context.Context, filters url.Values, hint func(Event)
 	for {
 		event, err := readEvent(events)
 		if err != nil {
+			hint(Event{Type: Disconnected, Time: time.Now()})
 			return fmt.Errorf("read event: %w", causeOf(ctx, err))
 		}
 		hint(event)

@@ -90,9 +90,10 @@ func TestWatchConnectsAgainToAnEngineOfAnotherVersion(t *testing.T) {
 	})
 	e := newTestEngine(t, fake.host)
 	events := watchInBackground(t, e, nil)
-	for _, want := range []string{"", "c1", "", "c2"} {
-		if got := next(t, events); got.ID != want || (want == "") != (got.Type == Connected) {
-			t.Fatalf("event is %+v, want %q", got, want)
+	for _, want := range []Event{{Type: Connected}, {Type: "container", ID: "c1"}, {Type: Disconnected},
+		{Type: Connected}, {Type: "container", ID: "c2"}} {
+		if got := next(t, events); got.ID != want.ID || got.Type != want.Type {
+			t.Fatalf("event is %+v, want %+v", got, want)
 		}
 	}
 	if e.api != "1.45" {
