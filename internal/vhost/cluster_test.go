@@ -253,7 +253,10 @@ func TestDownAfterCrash(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Fatal(c.Up(t.Context(), 2), "was not killed")
+		if err := c.Up(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		select {} // until it is killed
 	}
 	for _, after := range []time.Duration{20 * time.Millisecond, 60 * time.Millisecond, 150 * time.Millisecond, 500 * time.Millisecond} {
 		t.Run(after.String(), func(t *testing.T) {

@@ -30,9 +30,19 @@ run)
 	;;
 esac
 
+# An engine that was killed takes its containerd with it, but takes it for alive until the
+# machine's first process has reaped it, and waits for it in vain.
+forget_dead_containerd() {
+	pidfile=/run/docker/containerd/containerd.pid
+	if [ -e $pidfile ] && grep -qs '^State:.Z' "/proc/$(cat $pidfile)/status"; then
+		rm -f $pidfile
+	fi
+}
+
 while :; do
 	if [ ! -e "$STATE/docker.off" ]; then
 		rm -f /run/docker.pid # its number may be another process by now
+		forget_dead_containerd
 		sh -c 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"' sh "$@" </dev/null &
 		wait $! || true
 	fi
