@@ -1,0 +1,144 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+)
+
+// epoch is the time of every file and image: what is built twice is equal.
+var epoch = time.Unix(0, 0).UTC()
+
+// image is an image of one layer.
+type image struct {
+	repository string // for example dokkaa/conductor
+	title      string // one sentence about it
+	files      files
+	config     v1.Config
+
+	arch, release string
+}
+
+// files are the contents of an image by path, without leading slash.
+type files map[string]file
+
+// file is a regular file, a symbolic link, or a directory.
+type file struct {
+	mode   int64
+	data   []byte
+	target string // of a symbolic link
+	dir    bool
+}
+
+func (f files) add(path string, mode int64, data []byte) { f[path] = file{mode: mode, data: data} }
+
+func (f files) link(path, target string) { f[path] = file{mode: 0o777, target: target} }
+
+func (f files) mkdir(path string, mode int64) { f[path] = file{mode: mode, dir: true} }
+
+// write writes the image as a file for "docker load", whole or not at all.
+func (i *image) write(to string) error {
+	built, err := i.build()
+	if err != nil {
+		return err
+	}
+	tags := map[name.Tag]v1.Image{}
+	for _, tag := range []string{"latest", i.release} {
+		ref, err := name.NewTag(i.repository + ":" + tag)
+		if err != nil {
+			return fmt.Errorf("name image: %w", err)
+		}
+		tags[ref] = built
+	}
+	temp := to + ".new"
+	if err := tarball.MultiWriteToFile(temp, tags); err != nil {
+		return fmt.Errorf("write image: %w", err)
+	}
+	if err := os.Rename(temp, to); err != nil {
+		return fmt.Errorf("write image: %w", err)
+	}
+	return nil
+}
+
+func (i *image) build() (v1.Image, error) {
+	contents, err := i.files.archive()
+	if err != nil {
+		return nil, err
+	}
+	layer, err := tarball.LayerFromOpener(
+		func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(contents)), nil },
+		tarball.WithCompressionLevel(gzip.BestSpeed), tarball.WithCompressedCaching)
+	if err != nil {
+		return nil, fmt.Errorf("make layer: %w", err)
+	}
+	built, err := mutate.Append(empty.Image, mutate.Addendum{
+		Layer:   layer,
+		History: v1.History{Created: v1.Time{Time: epoch}, CreatedBy: "github.com/dokkaa/dokkaa/images"},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("add layer: %w", err)
+	}
+	config, err := built.ConfigFile()
+	if err != nil {
+		return nil, fmt.Errorf("configure image: %w", err)
+	}
+	config = config.DeepCopy()
+	config.OS, config.Architecture = "linux", i.arch
+	config.Created = v1.Time{Time: epoch}
+	config.Config = i.config
+	config.Config.Labels = map[string]string{
+		"org.opencontainers.image.title":       i.repository,
+		"org.opencontainers.image.description": i.title,
+		"org.opencontainers.image.version":     i.release,
+		"org.opencontainers.image.source":      "https://github.com/dokkaa/dokkaa",
+		"org.opencontainers.image.licenses":    "Apache-2.0",
+	}
+	return mutate.ConfigFile(built, config)
+}
+
+// archive is a tar of the files in a fixed order, each after the directories that it is in.
+func (f files) archive() ([]byte, error) {
+	all := maps.Clone(f)
+	for name := range f {
+		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+			if _, ok := all[dir]; !ok {
+				all.mkdir(dir, 0o755)
+			}
+		}
+	}
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		file := all[name]
+		header := &tar.Header{Name: name, Mode: file.mode, ModTime: epoch, Typeflag: tar.TypeReg, Size: int64(len(file.data))}
+		switch {
+		case file.dir:
+			header.Typeflag, header.Name = tar.TypeDir, name+"/"
+		case file.target != "":
+			header.Typeflag, header.Linkname = tar.TypeSymlink, file.target
+		}
+		if err := w.WriteHeader(header); err != nil {
+			return nil, fmt.Errorf("pack %s: %w", name, err)
+		}
+		if _, err := w.Write(file.data); err != nil {
+			return nil, fmt.Errorf("pack %s: %w", name, err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("pack files: %w", err)
+	}
+	return out.Bytes(), nil
+}
