@@ -1,0 +1,144 @@
+// Package ambassador connects a container to the services that it is linked to. It listens on
+// the gateway address of the containers' network, knows the caller by its source address and
+// what it may reach by the port, and carries the bytes to an instance of the service.
+package ambassador
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/dokkaa/dokkaa/internal/daemon"
+	"github.com/dokkaa/dokkaa/internal/docker"
+)
+
+// engine is what the ambassador asks of Docker.
+type engine interface {
+	Running(ctx context.Context, label string) ([]docker.Container, error)
+	Watch(ctx context.Context, filters url.Values, hint func(docker.Event)) error
+}
+
+// Ambassador is the daemon.
+type Ambassador struct {
+	settings Settings
+	engine   engine
+	log      *slog.Logger
+	metrics  *metrics
+
+	callers   *callers
+	resolver  *resolver
+	loads     *loads
+	dialer    net.Dialer
+	splicer   splicer
+	listeners *listeners
+	refusals  *refusals
+
+	slots       chan struct{} // one for each open connection
+	connections sync.WaitGroup
+	work        context.Context // of the open connections
+	stop        context.CancelFunc
+}
+
+// New makes the ambassador. It does no I/O.
+func New(settings Settings, env daemon.Env) (*Ambassador, error) {
+	e, err := docker.New(settings.DockerHost, env.Log)
+	if err != nil {
+		return nil, err
+	}
+	return newAmbassador(settings, env, e), nil
+}
+
+func newAmbassador(settings Settings, env daemon.Env, e engine) *Ambassador {
+	a := &Ambassador{
+		settings: settings,
+		engine:   e,
+		log:      env.Log,
+		metrics:  newMetrics(env.Metrics),
+		loads:    newLoads(),
+		dialer:   net.Dialer{KeepAliveConfig: keepAlive},
+		refusals: newRefusals(env.Log),
+		slots:    make(chan struct{}, settings.MaxConnections),
+	}
+	a.dialer.SetMultipathTCP(false) // what the kernel cannot splice
+	a.splicer = splicer{
+		idle: settings.IdleTimeout,
+		up:   a.metrics.bytes.WithLabelValues("up"),
+		down: a.metrics.bytes.WithLabelValues("down"),
+	}
+	a.callers = newCallers(func(ctx context.Context) ([]docker.Container, error) {
+		return e.Running(ctx, labelCluster)
+	}, env.Log, a.metrics.listErrors)
+	a.listeners = newListeners(settings.PortRange, a.settings.listenOn(), a.handle, env.Log)
+	a.resolver = newResolver(func() (string, error) {
+		return a.settings.nameServer(a.listeners.address())
+	}, a.metrics.dnsErrors)
+	// Connections outlive the end of Run's context for as long as they are drained.
+	a.work, a.stop = context.WithCancel(context.Background())
+	return a
+}
+
+// Ready says why no container can connect now, nil if all can.
+func (a *Ambassador) Ready() error {
+	return errors.Join(a.listeners.ready(), a.callers.ready())
+}
+
+// Addrs returns the addresses that are listened on now.
+func (a *Ambassador) Addrs() []netip.AddrPort { return a.listeners.addrs() }
+
+// Run serves until ctx ends, then lets open connections go on for the drain timeout, and
+// closes them. It may be called once.
+func (a *Ambassador) Run(ctx context.Context) error {
+	defer a.stop()
+	var group sync.WaitGroup
+	group.Go(func() { a.callers.run(a.work) })
+	group.Go(func() {
+		filters := url.Values{
+			"type":  {"container", "network"},
+			"event": {"start", "die", "destroy", "connect", "disconnect"},
+		}
+		if err := a.engine.Watch(a.work, filters, a.callers.hint); a.work.Err() == nil {
+			a.log.Error("events of Docker ended", "err", err)
+		}
+	})
+	a.listeners.run(ctx)
+	a.drain()
+	a.stop()
+	a.connections.Wait()
+	group.Wait()
+	return nil
+}
+
+// drain waits until no connection is open, for as long as the settings want.
+func (a *Ambassador) drain() {
+	if open := len(a.slots); open > 0 {
+		a.log.Info("draining connections", "open", open, "timeout", a.settings.DrainTimeout)
+	}
+	patience := time.AfterFunc(a.settings.DrainTimeout, a.stop)
+	defer patience.Stop()
+	a.connections.Wait()
+}
+
+// handle takes a new connection. It does not block.
+func (a *Ambassador) handle(conn *net.TCPConn, port int) {
+	select {
+	case a.slots <- struct{}{}:
+	default:
+		a.refuse(conn, port, "", reasonBusy, fmt.Errorf("%d connections are open", a.settings.MaxConnections))
+		return
+	}
+	a.metrics.accepted.Inc()
+	a.metrics.open.Inc()
+	a.connections.Go(func() {
+		defer func() {
+			a.metrics.open.Dec()
+			<-a.slots
+		}()
+		a.serve(conn, port)
+	})
+}

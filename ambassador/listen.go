@@ -1,0 +1,221 @@
+package ambassador
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	lookEvery = time.Second // for the address, and for ports that were taken
+	// The kernel resets what waits in a listener's queue when that is closed.
+	queueGrace = 20 * time.Millisecond
+)
+
+// listeners accepts connections on a range of ports of an address that may come and go.
+type listeners struct {
+	ports  PortRange
+	addr   func() (netip.Addr, error) // the address to listen on now
+	accept func(conn *net.TCPConn, port int)
+	log    *slog.Logger
+
+	mu    sync.Mutex
+	bound netip.Addr
+	open  map[int]*net.TCPListener // by port of the range
+	err   error                    // why not every port is open
+	group sync.WaitGroup
+}
+
+func newListeners(ports PortRange, addr func() (netip.Addr, error), accept func(*net.TCPConn, int), log *slog.Logger) *listeners {
+	return &listeners{
+		ports:  ports,
+		addr:   addr,
+		accept: accept,
+		log:    log,
+		open:   make(map[int]*net.TCPListener),
+		err:    errors.New("not listening yet"),
+	}
+}
+
+// ready says why not every port is open, nil if they all are.
+func (l *listeners) ready() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// address is the address listened on, not valid if there is none.
+func (l *listeners) address() netip.Addr {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bound
+}
+
+// addrs returns the open listeners' addresses.
+func (l *listeners) addrs() []netip.AddrPort {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var addrs []netip.AddrPort
+	for port := l.ports.From; port <= l.ports.To; port++ {
+		if listener, ok := l.open[port]; ok {
+			addrs = append(addrs, listener.Addr().(*net.TCPAddr).AddrPort())
+		}
+	}
+	return addrs
+}
+
+// run listens until ctx ends. When it returns, the listeners are closed and no connection is
+// accepted any more.
+func (l *listeners) run(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		l.look(ctx)
+		select {
+		case <-ctx.Done():
+			l.unbind()
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// look brings the listeners in line with the address.
+func (l *listeners) look(ctx context.Context) {
+	addr, err := l.addr()
+	if err == nil && addr == l.address() && l.ready() == nil {
+		return
+	}
+	if addr != l.address() || err != nil {
+		l.unbind()
+	}
+	if err == nil {
+		err = l.bind(ctx, addr)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err == nil:
+		l.log.Info("listening", "addr", addr, "ports", l.ports.String())
+	case l.err == nil || l.err.Error() != err.Error():
+		l.log.Warn("not listening on every port", "err", err)
+	}
+	l.err = err
+}
+
+// bind opens those listeners that are not, and starts to accept on them.
+func (l *listeners) bind(ctx context.Context, addr netip.Addr) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bound = addr
+	var errs []error
+	for port := l.ports.From; port <= l.ports.To; port++ {
+		if _, ok := l.open[port]; ok {
+			continue
+		}
+		listener, err := listen(ctx, netip.AddrPortFrom(addr, uint16(port)))
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		l.open[port] = listener
+		l.group.Go(func() { l.serve(ctx, listener) })
+	}
+	if len(errs) > 3 {
+		errs = append(errs[:3], fmt.Errorf("and %d more", len(errs)-3))
+	}
+	return errors.Join(errs...)
+}
+
+// unbind closes the listeners. Connections that wait in their queues are still accepted.
+func (l *listeners) unbind() {
+	l.mu.Lock()
+	for port, listener := range l.open {
+		if err := listener.SetDeadline(time.Now().Add(queueGrace)); err != nil {
+			l.log.Debug("listener is gone", "port", port, "err", err)
+		}
+	}
+	clear(l.open)
+	l.bound = netip.Addr{}
+	l.mu.Unlock()
+	l.group.Wait()
+}
+
+// listen opens a listener that another process may share, so that an old and a new ambassador
+// can run side by side.
+func listen(ctx context.Context, addr netip.AddrPort) (*net.TCPListener, error) {
+	config := net.ListenConfig{
+		Control: func(_, _ string, conn syscall.RawConn) error {
+			var failure error
+			err := conn.Control(func(fd uintptr) {
+				failure = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+			})
+			return errors.Join(err, failure)
+		},
+		KeepAliveConfig: keepAlive,
+	}
+	config.SetMultipathTCP(false) // what the kernel cannot splice
+	listener, err := config.Listen(ctx, "tcp", addr.String())
+	if err != nil {
+		return nil, err // names the address itself
+	}
+	return listener.(*net.TCPListener), nil
+}
+
+// serve accepts until the listener's deadline, and closes it.
+func (l *listeners) serve(ctx context.Context, listener *net.TCPListener) {
+	defer func() {
+		_ = listener.Close() // nothing was written to it
+	}()
+	port := listener.Addr().(*net.TCPAddr).Port
+	retry := backoff.NewExponentialBackOff()
+	retry.InitialInterval, retry.MaxInterval = 5*time.Millisecond, time.Second
+	for {
+		conn, err := listener.AcceptTCP()
+		switch {
+		case err == nil:
+			retry.Reset()
+			l.accept(conn, port)
+			continue
+		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
+			return
+		}
+		// Out of file descriptors, or a client that left: the listener itself is sound.
+		l.log.Warn("accept failed", "port", port, "err", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(retry.NextBackOff()):
+		}
+	}
+}
+
+// interfaceAddr returns the first IPv4 address of the network interface.
+func interfaceAddr(name string) (netip.Addr, error) {
+	iface, err := net.InterfaceByName(name)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("find interface %s: %w", name, err)
+	}
+	addrs, err := iface.Addrs()
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("read addresses of interface %s: %w", name, err)
+	}
+	for _, addr := range addrs {
+		if prefix, ok := addr.(*net.IPNet); ok {
+			if ip, ok := netip.AddrFromSlice(prefix.IP); ok && ip.Unmap().Is4() {
+				return ip.Unmap(), nil
+			}
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("interface %s has no IPv4 address", name)
+}

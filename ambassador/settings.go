@@ -1,0 +1,84 @@
+package ambassador
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dokkaa/dokkaa/internal/daemon"
+)
+
+// Settings are the settings of the ambassador.
+type Settings struct {
+	daemon.Settings
+
+	DockerHost     string        `name:"docker-host" env:"DOCKER_HOST" default:"unix:///var/run/docker.sock" help:"Docker Engine of this host."`
+	PortRange      PortRange     `name:"port-range" env:"PORT_RANGE" default:"10000:10100" help:"Ports to listen on, from:to, both included."`
+	DNSAddr        string        `name:"dns-addr" env:"DNS_ADDR" help:"Name server that knows the services, host[:port]. Default: port 53 of the address listened on."`
+	Interface      string        `name:"interface" env:"INTERFACE" default:"dokkaa" help:"Network interface on whose address to listen; it may appear later."`
+	ListenAddr     string        `name:"listen-addr" env:"LISTEN_ADDR" help:"IP address to listen on, instead of the interface's."`
+	MaxConnections int           `name:"max-connections" env:"MAX_CONNECTIONS" default:"10000" help:"Connections open at a time; further ones are refused."`
+	IdleTimeout    time.Duration `name:"idle-timeout" env:"IDLE_TIMEOUT" default:"0" help:"End a connection that carried nothing for so long; 0: never, a dead peer is noticed by keep-alive."`
+	DrainTimeout   time.Duration `name:"drain-timeout" env:"DRAIN_TIMEOUT" default:"8s" help:"How long open connections may go on after SIGTERM."`
+}
+
+// Validate says what is wrong with the settings.
+func (s *Settings) Validate() error {
+	if s.ListenAddr != "" {
+		if _, err := netip.ParseAddr(s.ListenAddr); err != nil {
+			return fmt.Errorf("--listen-addr: %w", err)
+		}
+	}
+	if s.MaxConnections < 1 {
+		return fmt.Errorf("--max-connections: %d is less than 1", s.MaxConnections)
+	}
+	if s.IdleTimeout < 0 || s.DrainTimeout < 0 {
+		return fmt.Errorf("--idle-timeout, --drain-timeout: must not be negative")
+	}
+	return nil
+}
+
+// listenOn tells which address to listen on now.
+func (s *Settings) listenOn() func() (netip.Addr, error) {
+	if s.ListenAddr != "" {
+		return func() (netip.Addr, error) { return netip.ParseAddr(s.ListenAddr) }
+	}
+	return func() (netip.Addr, error) { return interfaceAddr(s.Interface) }
+}
+
+// nameServer is the address of the name server, given the address listened on.
+func (s *Settings) nameServer(bound netip.Addr) (string, error) {
+	if s.DNSAddr == "" {
+		if !bound.IsValid() {
+			return "", fmt.Errorf("name server is unknown while there is no interface %s", s.Interface)
+		}
+		return netip.AddrPortFrom(bound, 53).String(), nil
+	}
+	if _, _, err := net.SplitHostPort(s.DNSAddr); err == nil {
+		return s.DNSAddr, nil
+	}
+	return net.JoinHostPort(strings.Trim(s.DNSAddr, "[]"), "53"), nil
+}
+
+// PortRange is a range of ports, both ends included.
+type PortRange struct{ From, To int }
+
+// UnmarshalText reads "from:to".
+func (p *PortRange) UnmarshalText(text []byte) error {
+	from, to, ok := strings.Cut(string(text), ":")
+	var err error
+	if ok {
+		if p.From, err = strconv.Atoi(from); err == nil {
+			p.To, err = strconv.Atoi(to)
+		}
+	}
+	if !ok || err != nil || p.From < 1 || p.To < p.From || p.To > 65535 {
+		return fmt.Errorf("%q is no port range such as 10000:10100", text)
+	}
+	return nil
+}
+
+func (p PortRange) String() string { return fmt.Sprintf("%d:%d", p.From, p.To) }
