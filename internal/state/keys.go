@@ -5,6 +5,8 @@
 package state
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"strconv"
 	"strings"
 )
@@ -13,9 +15,9 @@ import (
 const (
 	AppsDir      = "/apps"
 	HostsDir     = "/hosts"
-	RecordsDir   = "/skydns"
-	ClusterKey   = "/dokkaa/cluster"   // the cluster's id, made once
-	SchedulerKey = "/dokkaa/scheduler" // the scheduler's lease
+	RecordsDir   = "/skydns/local/skydns" // DNS records of services: <app>/<service>/<instance>
+	ClusterKey   = "/dokkaa/cluster"      // the cluster's id, made once
+	SchedulerKey = "/dokkaa/scheduler"    // the scheduler's lease
 )
 
 // Ref names a container of an application.
@@ -74,15 +76,53 @@ func ParseAppKey(key string) (k AppKey, ok bool) {
 	return k, true
 }
 
-// ParseHostKey reads a key below /hosts: the host, and either "lease" or an instance's id.
+// ParseHostKey reads a key below /hosts: the host, and "lease", "info" or
+// "instances" with an instance's id.
 func ParseHostKey(key string) (ip, kind, instance string, ok bool) {
 	parts := strings.Split(strings.TrimPrefix(key, HostsDir+"/"), "/")
 	switch {
 	case !strings.HasPrefix(key, HostsDir+"/"):
-	case len(parts) == 2 && parts[1] == "lease":
-		return parts[0], "lease", "", true
+	case len(parts) == 2 && (parts[1] == "lease" || parts[1] == "info"):
+		return parts[0], parts[1], "", true
 	case len(parts) == 3 && parts[1] == "instances":
 		return parts[0], "instances", parts[2], true
 	}
 	return "", "", "", false
+}
+
+// InstancesDir is the directory of the Observed states of a host's instances.
+func InstancesDir(ip string) string { return HostsDir + "/" + ip + "/instances" }
+
+// HostInfoKey is the key of a Host that stays when the host's lease ends: the cluster's memory
+// of the hosts it has.
+func HostInfoKey(ip string) string { return HostsDir + "/" + ip + "/info" }
+
+const instanceIDLength = 12
+
+// NewInstanceID makes the id of an instance, which is a DNS label.
+func NewInstanceID() string {
+	var id [instanceIDLength / 2]byte
+	rand.Read(id[:]) // never fails
+	return "i" + hex.EncodeToString(id[:])
+}
+
+// IsInstanceID tells whether s is of the form that NewInstanceID makes.
+func IsInstanceID(s string) bool {
+	if len(s) != instanceIDLength+1 || s[0] != 'i' {
+		return false
+	}
+	_, err := hex.DecodeString(s[1:])
+	return err == nil
+}
+
+// RecordKey is the key of the DNS record of an instance's service.
+func RecordKey(app, service, instance string) string {
+	return RecordsDir + "/" + app + "/" + service + "/" + instance
+}
+
+// IsInstanceRecord tells the records of instances from what else users may have put beside them.
+func IsInstanceRecord(key string) bool {
+	rest, found := strings.CutPrefix(key, RecordsDir+"/")
+	parts := strings.Split(rest, "/")
+	return found && len(parts) == 3 && IsInstanceID(parts[2])
 }

@@ -11,14 +11,23 @@ type Assignment struct {
 	Revision   int    `json:"revision"`
 	Instance   string `json:"instance"`   // id, never used again once it left the slot
 	Generation int    `json:"generation"` // counts the slot's assignments
+	Reason     string `json:"reason"`     // why it was made, one of the Reason constants
 }
+
+// Reasons of assignments.
+const (
+	ReasonNew      = "new slot"
+	ReasonHostLost = "its host is lost"
+	ReasonRevision = "the manifest changed"
+)
 
 // Slot is the single authority for one wanted copy of a container; it is changed only by
 // compare-and-swap. A slot with neither Current nor Next is being vacated: its key goes
 // when the last instance is gone.
 type Slot struct {
-	Current *Assignment `json:"current,omitempty"`
-	Next    *Assignment `json:"next,omitempty"` // started beside Current, replaces it once healthy
+	Generation int         `json:"generation"` // of the newest assignment
+	Current    *Assignment `json:"current,omitempty"`
+	Next       *Assignment `json:"next,omitempty"` // started beside Current, replaces it once healthy
 }
 
 // Revision is a manifest as it was accepted.

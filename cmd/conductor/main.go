@@ -1,0 +1,18 @@
+// Command conductor runs one host of a Dokkaa cluster.
+package main
+
+import (
+	"os"
+
+	"github.com/dokkaa/dokkaa/conductor"
+	"github.com/dokkaa/dokkaa/internal/daemon"
+)
+
+func main() {
+	var settings conductor.Settings
+	os.Exit(daemon.Main(daemon.Info{
+		Name:        "conductor",
+		Description: "Runs this host's share of the cluster's containers, and on one host at a time the scheduler.",
+		HTTPAddr:    conductor.DefaultHTTPAddr,
+	}, &settings, func(env daemon.Env) (daemon.Daemon, error) { return conductor.New(settings, env) }))
+}

@@ -1,0 +1,275 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dokkaa/dokkaa/conductor/engine"
+	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/internal/store"
+)
+
+// Engine is what the agent needs of Docker.
+type Engine interface {
+	List(ctx context.Context) ([]engine.Container, error)
+	Create(ctx context.Context, spec engine.Spec) (id string, err error) // engine.ErrNoImage
+	Pull(ctx context.Context, image string) error
+	Start(ctx context.Context, id string) error
+	Rename(ctx context.Context, id, name string) error
+	Stop(ctx context.Context, id string, grace time.Duration) error
+}
+
+// Mirror is what the agent needs of a store.Mirror of /apps.
+type Mirror interface {
+	Snapshot() store.Snapshot
+}
+
+// Options make an Agent.
+type Options struct {
+	HostIP string
+	Engine Engine
+	Apps   Mirror
+	Store  keyStore
+	Log    *slog.Logger
+}
+
+// Timing of the loop.
+const (
+	resync = 15 * time.Second // between two looks at Docker when nothing hints at a change
+	// hanging is how long Docker may fail to answer before the host takes no new slots.
+	hanging = 15 * time.Second
+)
+
+// Agent reconciles this host's containers with the slots assigned to it.
+type Agent struct {
+	Options
+	prober    *prober
+	publisher *publisher
+	hint      chan struct{}
+	dirty     atomic.Bool // Docker may have changed since the last list
+	listed    atomic.Int64
+
+	containers []engine.Container
+	listedOK   bool
+
+	mu     sync.Mutex
+	memory map[string]*memory // by instance
+	work   sync.WaitGroup
+}
+
+// New makes an Agent; it does no I/O.
+func New(options Options) *Agent {
+	a := &Agent{Options: options, hint: make(chan struct{}, 1), memory: map[string]*memory{}}
+	a.prober = newProber(a.Hint)
+	a.publisher = newPublisher(options.Store, options.HostIP, options.Log, a.Hint)
+	a.dirty.Store(true)
+	return a
+}
+
+// Hint makes the agent look again. It never blocks; hints may be lost, doubled or late.
+func (a *Agent) Hint() {
+	select {
+	case a.hint <- struct{}{}:
+	default:
+	}
+}
+
+// EngineHint makes the agent look again, at Docker too.
+func (a *Agent) EngineHint() {
+	a.dirty.Store(true)
+	a.Hint()
+}
+
+// Condition says why this host should take no new slots, "" if it may.
+func (a *Agent) Condition() string {
+	last := a.listed.Load()
+	if last == 0 {
+		return "Docker was not reached yet"
+	}
+	if since := time.Since(time.Unix(0, last)); since > resync+hanging {
+		return "Docker does not answer"
+	}
+	return ""
+}
+
+// Run reconciles until ctx ends. It then lets the actions in hand finish, but starts none, and
+// leaves containers and records as they are.
+func (a *Agent) Run(ctx context.Context) error {
+	defer a.prober.wait()
+	defer a.work.Wait()
+	var publishing sync.WaitGroup
+	defer publishing.Wait()
+	publishing.Go(func() { a.publisher.run(ctx) })
+	for {
+		wake := a.pass(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.hint:
+		case <-time.After(wake):
+			a.dirty.Store(true)
+		}
+	}
+}
+
+// pass compares once, starts what is to be done, and says how long to wait for the next time.
+func (a *Agent) pass(ctx context.Context) time.Duration {
+	snapshot := a.Apps.Snapshot()
+	if !snapshot.Listed {
+		return resync
+	}
+	if err := a.look(ctx); err != nil {
+		a.Log.Warn("look at Docker", "err", err)
+		return time.Second
+	}
+	want := desired(a.HostIP, snapshot)
+	now := time.Now()
+	a.notice(now)
+	actions, retry := Compute(Input{Now: now, Known: snapshot.Known, Desired: want, Containers: a.containers, Memory: a.memories()})
+	for _, action := range actions {
+		a.Log.Info(action.Kind.String(), "app", action.app(), "container", action.containerName(), "slot", action.slot(),
+			"instance", action.Instance, "reason", action.Reason)
+		a.start(ctx, action)
+	}
+	a.probe(ctx, want)
+	a.publisher.want(a.entries(want, now))
+	a.prune(want)
+	if !retry.IsZero() {
+		return min(resync, max(retry.Sub(now), time.Millisecond))
+	}
+	return resync
+}
+
+// look lists the containers if they may have changed.
+func (a *Agent) look(ctx context.Context) error {
+	if !a.dirty.Swap(false) && a.listedOK {
+		return nil
+	}
+	containers, err := a.Engine.List(ctx)
+	if err != nil {
+		a.dirty.Store(true)
+		return err
+	}
+	a.containers, a.listedOK = containers, true
+	a.listed.Store(time.Now().UnixNano())
+	return nil
+}
+
+// probe keeps a probe on every running instance that is wanted here.
+func (a *Agent) probe(ctx context.Context, want map[string]Desired) {
+	targets, ports := map[string]target{}, map[string][]int{}
+	for _, c := range a.containers {
+		d, wanted := want[c.Instance]
+		if !wanted || c.Status != engine.StatusRunning || !c.Addr.IsValid() {
+			continue
+		}
+		targets[c.Instance] = target{container: c.ID, restarts: a.restarts(c.Instance), addr: c.Addr, ports: intsText(d.Ports)}
+		ports[c.Instance] = d.Ports
+	}
+	a.prober.sync(ctx, targets, ports)
+}
+
+// entries are the keys that this host is to hold, see publisher.
+func (a *Agent) entries(want map[string]Desired, now time.Time) map[string]entry {
+	entries := map[string]entry{}
+	byInstance, _ := sortOut(a.containers)
+	for id, d := range want {
+		c, exists := byInstance[id]
+		observed, health := a.observe(d, c, exists, now)
+		value, err := json.Marshal(observed)
+		if err != nil {
+			panic(err) // strings, numbers and a time can be marshalled
+		}
+		key := state.InstanceKey(a.HostIP, id)
+		running := exists && c.Status == engine.StatusRunning
+		entries[key] = entry{value: string(value), keep: running && health == Unprobed && !a.slow(id, now)}
+		if !running || health == Unhealthy {
+			continue
+		}
+		for key, value := range records(a.HostIP, d, c) {
+			if health == Healthy {
+				entries[key] = entry{value: value}
+			} else {
+				entries[key] = entry{keep: true}
+			}
+		}
+	}
+	for id, c := range byInstance {
+		if _, wanted := want[id]; wanted {
+			continue
+		}
+		value, err := json.Marshal(a.observeOutgoing(c, now))
+		if err != nil {
+			panic(err) // as above
+		}
+		entries[state.InstanceKey(a.HostIP, id)] = entry{value: string(value)}
+		if a.withdrawing(id) {
+			continue
+		}
+		// Not being removed, because the store is not known: nothing may be withdrawn.
+		for _, key := range a.publisher.records(id) {
+			entries[key] = entry{keep: true}
+		}
+	}
+	return entries
+}
+
+func (a Action) app() string {
+	return maxText(a.Desired.App, a.Container.App)
+}
+
+func (a Action) containerName() string {
+	return maxText(a.Name, a.Container.Name)
+}
+
+func (a Action) slot() int {
+	return max(a.Desired.Slot, a.Container.Slot)
+}
+
+// maxText is the one of two texts that is not empty.
+func maxText(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func intsText(numbers []int) string {
+	texts := make([]string, len(numbers))
+	for i, n := range numbers {
+		texts[i] = strconv.Itoa(n)
+	}
+	return strings.Join(texts, ",")
+}
+
+// backoff is how long to wait before the next try after so many failures in a row: nothing the
+// first time, then from one second doubling up to a minute, each with up to a quarter of jitter.
+func backoff(failures int) time.Duration {
+	if failures <= 1 {
+		return 0
+	}
+	wait := min(time.Second<<min(failures-2, 6), time.Minute)
+	return wait - time.Duration(rand.Int64N(int64(wait)/4))
+}
+
+// prune forgets instances that are neither wanted nor there.
+func (a *Agent) prune(want map[string]Desired) {
+	there := map[string]bool{}
+	for _, c := range a.containers {
+		there[c.Instance] = true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	maps.DeleteFunc(a.memory, func(id string, m *memory) bool {
+		_, wanted := want[id]
+		return !wanted && !there[id] && !m.busy
+	})
+}

@@ -1,0 +1,143 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/dokkaa/dokkaa/conductor/engine"
+	"github.com/dokkaa/dokkaa/internal/state"
+)
+
+const (
+	// settled is how long an instance must run for its failures to be forgotten.
+	settled = 30 * time.Second
+	// slowStart is how long a started instance may be unprobed before that is published, so that a
+	// restart of the conductor does not announce every instance as not healthy for a moment.
+	slowStart = 2 * time.Second
+)
+
+// memory is what the agent knows about an instance that neither Docker nor the store tells.
+type memory struct {
+	busy        bool
+	withdrawing bool // its records are to go: it is being removed
+	pulling     bool
+	failures    int // in a row
+	restarts    int
+	notBefore   time.Time
+	reason      string // why the last try failed or the container ended
+
+	running bool // when last looked at
+	since   time.Time
+
+	phase      state.Phase // as last published
+	phaseSince time.Time
+}
+
+// recall finds or makes an instance's memory; a.mu must be held.
+func (a *Agent) recall(instance string) *memory {
+	m, ok := a.memory[instance]
+	if !ok {
+		m = &memory{}
+		a.memory[instance] = m
+	}
+	return m
+}
+
+// notice takes in how the containers are: an end counts as a failure, a long run as none.
+func (a *Agent) notice(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.containers {
+		m := a.recall(c.Instance)
+		running := c.Status == engine.StatusRunning
+		switch {
+		case running && !m.running:
+			m.since = now
+		case running && now.Sub(m.since) > settled:
+			m.failures, m.reason = 0, ""
+		case c.Status == engine.StatusExited && m.running:
+			m.failures++
+			m.reason = exitReason(c)
+			m.notBefore = now.Add(backoff(m.failures))
+		}
+		m.running = running
+	}
+}
+
+func (a *Agent) memories() map[string]Memory {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := make(map[string]Memory, len(a.memory))
+	for id, m := range a.memory {
+		all[id] = Memory{Busy: m.busy, NotBefore: m.notBefore}
+	}
+	return all
+}
+
+func (a *Agent) restarts(instance string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.recall(instance).restarts
+}
+
+func (a *Agent) withdrawing(instance string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.recall(instance).withdrawing
+}
+
+// slow tells whether an instance runs long enough that its first probe should have ended.
+func (a *Agent) slow(instance string, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	m := a.recall(instance)
+	return m.running && now.Sub(m.since) > slowStart
+}
+
+// observe is the state to publish of an instance that is wanted here.
+func (a *Agent) observe(d Desired, c engine.Container, exists bool, now time.Time) (state.Observed, Health) {
+	health, probed := a.prober.health(d.Instance)
+	o := state.Observed{Ref: d.Ref, Slot: d.Slot, Revision: d.Revision}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	m := a.recall(d.Instance)
+	o.Restarts = m.restarts
+	switch {
+	case exists && c.Status == engine.StatusRunning && health == Healthy:
+		o.Phase = state.PhaseHealthy
+		o.Ports = map[string]int{}
+		for _, name := range d.serviceNames() {
+			o.Ports[name] = c.Ports[d.Services[name].Port]
+		}
+	case exists && c.Status == engine.StatusRunning:
+		o.Phase, o.Reason = state.PhaseRunning, probed
+	case exists && c.Status == engine.StatusPaused:
+		o.Phase, o.Reason = state.PhaseFailed, "paused by hand"
+	case d.Invalid != "":
+		o.Phase, o.Reason = state.PhaseFailed, d.Invalid
+	case m.failures > 0:
+		o.Phase, o.Reason = state.PhaseFailed, m.reason
+	case m.pulling:
+		o.Phase, o.Reason = state.PhasePulling, "image "+d.Image
+	default:
+		o.Phase = state.PhaseStarting
+	}
+	o.Since = m.stamp(o.Phase, now)
+	return o, health
+}
+
+// observeOutgoing is the state to publish of an instance that is no longer wanted here.
+func (a *Agent) observeOutgoing(c engine.Container, now time.Time) state.Observed {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	m := a.recall(c.Instance)
+	return state.Observed{Ref: c.Ref, Slot: c.Slot, Revision: c.Revision, Phase: state.PhaseStopping,
+		Reason: m.reason, Restarts: m.restarts, Since: m.stamp(state.PhaseStopping, now)}
+}
+
+// stamp is when the instance came into the phase.
+func (m *memory) stamp(phase state.Phase, now time.Time) time.Time {
+	if m.phase != phase {
+		m.phase, m.phaseSince = phase, now.UTC().Truncate(time.Second)
+	}
+	return m.phaseSince
+}

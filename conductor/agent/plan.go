@@ -1,0 +1,170 @@
+// Package agent runs this host's share of the cluster: it makes Docker's containers what the
+// slots in etcd say, probes them, and announces their services.
+package agent
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dokkaa/dokkaa/conductor/engine"
+	"github.com/dokkaa/dokkaa/manifest"
+)
+
+// Desired is an instance that the slots assign to this host.
+type Desired struct {
+	engine.Spec                             // Spec.Name is the canonical name
+	Next        bool                        // started beside the slot's current instance, to replace it
+	Services    map[string]manifest.Service // that it offers
+	Invalid     string                      // why it cannot be run at all, "" if it can
+}
+
+// startName is the name of a container that cannot have the canonical one yet.
+func (d Desired) startName() string { return d.Spec.Name + "---next-" + d.Instance }
+
+// Memory is what the agent knows about an instance beside what Docker says.
+type Memory struct {
+	Busy      bool      // an action on it is under way
+	NotBefore time.Time // of the next try
+}
+
+// Input is everything that a plan depends on.
+type Input struct {
+	Now        time.Time
+	Known      bool // Desired is what the store says now; otherwise nothing may be taken away
+	Desired    map[string]Desired
+	Containers []engine.Container
+	Memory     map[string]Memory
+}
+
+// Kind is what an action does.
+type Kind int
+
+// The kinds of action, in the order in which they are carried out: taking away comes first.
+const (
+	Remove  Kind = iota // withdraw, drain, stop and remove
+	Rename              // give the canonical name
+	Restart             // start a container that exists
+	Run                 // pull if needed, create and start
+)
+
+func (k Kind) String() string { return [...]string{"remove", "rename", "restart", "run"}[k] }
+
+// Action is one step towards what is desired.
+type Action struct {
+	Kind      Kind
+	Instance  string
+	Desired   Desired          // of Rename, Restart and Run
+	Container engine.Container // of Remove, Rename and Restart
+	Name      string           // of Run and Rename
+	Reason    string
+}
+
+// Reasons of actions.
+const (
+	ReasonAssigned    = "assigned here but not running"
+	ReasonNotAssigned = "running but not assigned here"
+	ReasonDuplicate   = "a second container of the same instance"
+	ReasonDead        = "Docker could not remove it before"
+	ReasonCurrent     = "became the slot's current instance"
+)
+
+// Compute compares what is desired with what is there. It returns at most one action for each
+// instance that none is under way for, and when to look again because a retry is due (zero if
+// none is). The same input gives the same plan.
+func Compute(in Input) (actions []Action, wake time.Time) {
+	byInstance, extra := sortOut(in.Containers)
+	names := map[string]bool{}
+	for _, c := range in.Containers {
+		names[c.Name] = true
+	}
+	for _, c := range extra {
+		actions = append(actions, Action{Kind: Remove, Instance: c.Instance, Container: c, Reason: ReasonDuplicate})
+	}
+	for _, id := range slices.Sorted(maps.Keys(byInstance)) {
+		if _, wanted := in.Desired[id]; !wanted && in.Known {
+			actions = append(actions, Action{Kind: Remove, Instance: id, Container: byInstance[id], Reason: ReasonNotAssigned})
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(in.Desired)) {
+		d := in.Desired[id]
+		c, exists := byInstance[id]
+		action, ok := step(d, c, exists, names)
+		if !ok {
+			continue
+		}
+		if retry := in.Memory[id].NotBefore; action.Kind != Remove && action.Kind != Rename && retry.After(in.Now) {
+			if wake.IsZero() || retry.Before(wake) {
+				wake = retry
+			}
+			continue
+		}
+		names[action.Name] = true
+		actions = append(actions, action)
+	}
+	actions = slices.DeleteFunc(actions, func(a Action) bool { return in.Memory[a.Instance].Busy })
+	slices.SortStableFunc(actions, func(a, b Action) int { return int(a.Kind) - int(b.Kind) })
+	return actions, wake
+}
+
+// step is the next action for a desired instance, ok is false if it is as it should be.
+func step(d Desired, c engine.Container, exists bool, names map[string]bool) (a Action, ok bool) {
+	a = Action{Instance: d.Instance, Desired: d, Container: c}
+	if d.Invalid != "" && !exists {
+		return a, false
+	}
+	switch {
+	case !exists:
+		a.Kind, a.Name, a.Reason = Run, d.Spec.Name, ReasonAssigned
+		if d.Next || names[a.Name] {
+			a.Name = d.startName()
+		}
+	case c.Status == engine.StatusDead || c.Status == engine.StatusRemoving:
+		a.Kind, a.Reason = Remove, ReasonDead
+	case c.Status == engine.StatusCreated:
+		a.Kind, a.Reason = Restart, ReasonAssigned
+	case c.Status == engine.StatusExited:
+		a.Kind, a.Reason = Restart, exitReason(c)
+	case !d.Next && c.Name != d.Spec.Name && !names[d.Spec.Name]:
+		a.Kind, a.Name, a.Reason = Rename, d.Spec.Name, ReasonCurrent
+	default:
+		return a, false
+	}
+	return a, true
+}
+
+// exitReason turns Docker's "Exited (137) 2 seconds ago" into a reason that does not age.
+func exitReason(c engine.Container) string {
+	if code, _, found := strings.Cut(strings.TrimPrefix(c.Detail, "Exited ("), ")"); found {
+		return fmt.Sprintf("exited with code %s", code)
+	}
+	return "exited"
+}
+
+// sortOut finds the container of each instance. Of several it takes the one that runs, else the
+// newest; the others are extra.
+func sortOut(containers []engine.Container) (byInstance map[string]engine.Container, extra []engine.Container) {
+	byInstance = make(map[string]engine.Container, len(containers))
+	ordered := slices.Clone(containers)
+	slices.SortFunc(ordered, func(a, b engine.Container) int {
+		switch {
+		case a.Status == engine.StatusRunning && b.Status != engine.StatusRunning:
+			return -1
+		case a.Status != engine.StatusRunning && b.Status == engine.StatusRunning:
+			return 1
+		case !a.Created.Equal(b.Created):
+			return b.Created.Compare(a.Created)
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	for _, c := range ordered {
+		if _, taken := byInstance[c.Instance]; taken {
+			extra = append(extra, c)
+			continue
+		}
+		byInstance[c.Instance] = c
+	}
+	return byInstance, extra
+}

@@ -1,0 +1,132 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dokkaa/dokkaa/conductor/engine"
+)
+
+const (
+	stopGrace = 10 * time.Second // between SIGTERM and SIGKILL
+	// withdrawPoll is how often a removal looks whether its records are gone.
+	withdrawPoll = 50 * time.Millisecond
+	// drain is how long nameservers and ambassadors may still hand out a withdrawn record.
+	drain = recordTTL * time.Second
+	// finish is how long an action in hand may go on after the agent was told to end.
+	finish = 5 * time.Second
+)
+
+// start carries out an action in a goroutine of its own; until it is done no other action is
+// planned for the instance.
+func (a *Agent) start(ctx context.Context, action Action) {
+	a.mu.Lock()
+	m := a.recall(action.Instance)
+	m.busy = true
+	m.withdrawing = action.Kind == Remove
+	a.mu.Unlock()
+	a.work.Go(func() {
+		ctx, cancel := outlive(ctx)
+		defer cancel()
+		err := a.do(ctx, action)
+		a.finish(action, err)
+		a.EngineHint()
+	})
+}
+
+// outlive makes a context that ends a while after ctx, so that an action in hand can finish.
+func outlive(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(finish, cancel) })
+	return longer, func() { stop(); cancel() }
+}
+
+func (a *Agent) do(ctx context.Context, action Action) error {
+	switch action.Kind {
+	case Run:
+		return a.run(ctx, action)
+	case Restart:
+		return a.Engine.Start(ctx, action.Container.ID)
+	case Rename:
+		return a.Engine.Rename(ctx, action.Container.ID, action.Name)
+	case Remove:
+		return a.remove(ctx, action)
+	}
+	return fmt.Errorf("unknown action %d", action.Kind)
+}
+
+// finish takes in how an action ended.
+func (a *Agent) finish(action Action, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	m := a.recall(action.Instance)
+	m.busy, m.pulling = false, false
+	if err != nil {
+		m.failures++
+		m.reason = err.Error()
+		m.notBefore = time.Now().Add(backoff(m.failures + 1)) // what failed just now is not tried at once
+		a.Log.Warn(action.Kind.String(), "app", action.app(), "container", action.containerName(), "instance", action.Instance,
+			"err", err, "failures", m.failures)
+		return
+	}
+	if action.Kind == Restart && action.Reason != ReasonAssigned {
+		m.restarts++
+	}
+	if action.Kind == Restart || action.Kind == Run {
+		m.running, m.since = true, time.Now() // it may have ended again before anybody looks
+	}
+}
+
+// run creates and starts, and pulls the image where it is missing.
+func (a *Agent) run(ctx context.Context, action Action) error {
+	spec := action.Desired.Spec
+	spec.Name = action.Name
+	id, err := a.Engine.Create(ctx, spec)
+	if errors.Is(err, engine.ErrNoImage) {
+		a.pulling(action.Instance)
+		if err := a.Engine.Pull(ctx, spec.Image); err != nil {
+			return err
+		}
+		id, err = a.Engine.Create(ctx, spec)
+	}
+	if err != nil {
+		return err
+	}
+	return a.Engine.Start(ctx, id)
+}
+
+func (a *Agent) pulling(instance string) {
+	a.mu.Lock()
+	a.recall(instance).pulling = true
+	a.mu.Unlock()
+	a.Hint()
+}
+
+// remove withdraws the instance's records, waits until nobody may use them any more, and stops
+// it. While the store cannot be written it waits: the containers of a host that is cut off run on.
+func (a *Agent) remove(ctx context.Context, action Action) error {
+	mayBeAnnounced := action.Container.Status == engine.StatusRunning && len(action.Container.Ports) > 0
+	for !a.publisher.withdrawn(action.Instance) {
+		if err := sleep(ctx, withdrawPoll); err != nil {
+			return err
+		}
+	}
+	if mayBeAnnounced {
+		if err := sleep(ctx, drain); err != nil {
+			return err
+		}
+	}
+	return a.Engine.Stop(ctx, action.Container.ID, stopGrace)
+}
+
+// sleep waits for d, or returns the error of a ctx that ends before.
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

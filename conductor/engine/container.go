@@ -1,0 +1,101 @@
+// Package engine runs containers on this host's Docker Engine: the conductor's only way to it.
+package engine
+
+import (
+	"encoding/json"
+	"maps"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/dokkaa/dokkaa/internal/state"
+)
+
+// Labels that tell whose a container is. What runs is read from them, never remembered.
+const (
+	LabelCluster    = "dokkaa.cluster"
+	LabelApp        = "dokkaa.app"
+	LabelName       = "dokkaa.name"
+	LabelSlot       = "dokkaa.slot"
+	LabelRevision   = "dokkaa.revision"
+	LabelInstance   = "dokkaa.instance"
+	LabelGeneration = "dokkaa.generation"
+	LabelBackends   = "dokkaa.backends" // what the ambassador lets it reach: {"10001": "nginx.dummy.skydns.local"}
+)
+
+// Spec is a container to be run.
+type Spec struct {
+	state.Ref
+	Slot       int
+	Revision   int
+	Instance   string
+	Generation int
+
+	Name     string // in Docker
+	Image    string
+	Command  []string
+	Env      []string
+	Ports    []int // TCP ports to publish, each on a port that Docker chooses
+	Backends map[string]string
+}
+
+func (s Spec) labels(cluster string) map[string]string {
+	backends, err := json.Marshal(s.Backends)
+	if err != nil {
+		panic(err) // a map of strings can be marshalled
+	}
+	return map[string]string{
+		LabelCluster: cluster, LabelApp: s.App, LabelName: s.Ref.Name,
+		LabelSlot: strconv.Itoa(s.Slot), LabelRevision: strconv.Itoa(s.Revision),
+		LabelInstance: s.Instance, LabelGeneration: strconv.Itoa(s.Generation),
+		LabelBackends: string(backends),
+	}
+}
+
+// Status is Docker's word for how a container is.
+type Status string
+
+// The statuses that matter here; others are handled like StatusCreated.
+const (
+	StatusCreated  Status = "created"
+	StatusRunning  Status = "running"
+	StatusPaused   Status = "paused"
+	StatusExited   Status = "exited"
+	StatusDead     Status = "dead"
+	StatusRemoving Status = "removing"
+)
+
+// Container is a container of ours as Docker reports it.
+type Container struct {
+	state.Ref
+	Slot     int
+	Revision int
+	Instance string
+
+	ID      string
+	Name    string
+	Status  Status
+	Detail  string      // Docker's own words: "Exited (137) 2 seconds ago"
+	Addr    netip.Addr  // on the network Network; zero unless running
+	Ports   map[int]int // container's port -> published port
+	Created time.Time
+}
+
+// Equal tells whether two observations are the same but for the passing of time.
+func (c Container) Equal(o Container) bool {
+	return c.ID == o.ID && c.Name == o.Name && c.Status == o.Status && c.Addr == o.Addr && maps.Equal(c.Ports, o.Ports)
+}
+
+// identify fills in what the labels say; ok is false if they are not what we write.
+func (c *Container) identify(labels map[string]string) (ok bool) {
+	var err error
+	c.Ref = state.Ref{App: labels[LabelApp], Name: labels[LabelName]}
+	c.Instance = labels[LabelInstance]
+	if c.Slot, err = strconv.Atoi(labels[LabelSlot]); err != nil {
+		return false
+	}
+	if c.Revision, err = strconv.Atoi(labels[LabelRevision]); err != nil {
+		return false
+	}
+	return c.App != "" && c.Ref.Name != "" && c.Instance != ""
+}

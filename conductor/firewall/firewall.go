@@ -1,0 +1,107 @@
+// Package firewall keeps user containers away from the cluster's own ports: an nftables table of
+// our own, for which it needs CAP_NET_ADMIN in the host's network.
+package firewall
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/internal/store"
+)
+
+// resync is how often the table is written although nothing changed: somebody may have flushed it.
+const resync = time.Minute
+
+// retry is how soon the table is written again after that failed.
+const retry = 2 * time.Second
+
+// Hosts is where the cluster's hosts are read from: a store.Mirror of /hosts.
+type Hosts interface {
+	Snapshot() store.Snapshot
+	Hint() <-chan struct{}
+}
+
+// Firewall is the table on this host.
+type Firewall struct {
+	rules   Rules
+	hosts   Hosts
+	log     *slog.Logger
+	applied atomic.Bool
+}
+
+// New makes a Firewall; it does no I/O. rules.Hosts is filled in from hosts.
+func New(rules Rules, hosts Hosts, log *slog.Logger) *Firewall {
+	return &Firewall{rules: rules, hosts: hosts, log: log}
+}
+
+// Ready says why containers are not isolated, nil if they are.
+func (f *Firewall) Ready() error {
+	if !f.applied.Load() {
+		return fmt.Errorf("firewall table %s is not in place", tableName)
+	}
+	return nil
+}
+
+// Run keeps the table until ctx ends. It leaves the table in place then: containers outlive us.
+func (f *Firewall) Run(ctx context.Context) error {
+	var written []netip.Addr
+	for first := true; ; first = false {
+		wait := resync
+		rules := f.rules
+		rules.Hosts = f.clusterHosts(written)
+		if err := Apply(rules); err != nil {
+			f.log.Error("write firewall table", "err", err)
+			wait = retry
+		} else {
+			if first || !slices.Equal(written, rules.Hosts) {
+				f.log.Info("containers are isolated", "hosts", rules.Hosts)
+			}
+			written = rules.Hosts
+			f.applied.Store(true)
+		}
+		if !f.wait(ctx, wait, rules.Hosts) {
+			return nil
+		}
+	}
+}
+
+// wait returns true when the table is to be written again, false when ctx ended.
+func (f *Firewall) wait(ctx context.Context, longest time.Duration, written []netip.Addr) bool {
+	timer := time.NewTimer(longest)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		case <-f.hosts.Hint(): // leases are renewed all the time; only other hosts matter
+			if !slices.Equal(f.clusterHosts(written), written) {
+				return true
+			}
+		}
+	}
+}
+
+// clusterHosts are the addresses of all hosts, or those known before while the store is not.
+func (f *Firewall) clusterHosts(before []netip.Addr) []netip.Addr {
+	snapshot := f.hosts.Snapshot()
+	if !snapshot.Known {
+		return before
+	}
+	var hosts []netip.Addr
+	for node := range snapshot.All(state.HostsDir + "/") {
+		ip, _, _, ok := state.ParseHostKey(node.Key)
+		if addr, err := netip.ParseAddr(ip); ok && err == nil && addr.Is4() {
+			hosts = append(hosts, addr)
+		}
+	}
+	slices.SortFunc(hosts, netip.Addr.Compare)
+	return slices.Compact(hosts)
+}

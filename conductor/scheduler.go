@@ -1,0 +1,201 @@
+package conductor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dokkaa/dokkaa/conductor/schedule"
+	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/internal/store"
+	"github.com/dokkaa/dokkaa/skydns/msg"
+)
+
+const (
+	schedulerResync = 10 * time.Second
+	schedulerRetry  = time.Second
+	// catchUp is how long the scheduler waits for its own writes to come back through the mirror
+	// before it plans again all the same.
+	catchUp = 2 * time.Second
+)
+
+// scheduler decides which host runs what, while this conductor holds the scheduler's lease.
+type scheduler struct {
+	store   *store.Store
+	apps    *store.Mirror
+	hostTTL time.Duration
+	log     *slog.Logger
+	hint    chan struct{}
+}
+
+func newScheduler(s *store.Store, apps *store.Mirror, hostTTL time.Duration, log *slog.Logger) *scheduler {
+	return &scheduler{store: s, apps: apps, hostTTL: hostTTL, log: log, hint: make(chan struct{}, 1)}
+}
+
+// wake makes the scheduler look again. It never blocks.
+func (s *scheduler) wake() {
+	select {
+	case s.hint <- struct{}{}:
+	default:
+	}
+}
+
+// term is one holding of the lease: nothing is remembered from one to the next.
+type term struct {
+	*scheduler
+	hosts     *store.Mirror
+	tracker   *hostTracker
+	withdrawn map[string]bool // lost hosts whose records were taken away
+	written   uint64          // index of the newest own write below /apps
+	writtenAt time.Time
+}
+
+// run schedules until ctx ends, which it does with the lease.
+func (s *scheduler) run(ctx context.Context) error {
+	s.log.Info("this host schedules now")
+	defer s.log.Info("this host schedules no more")
+	t := &term{scheduler: s, hosts: s.store.NewMirror(state.HostsDir), tracker: newHostTracker(s.hostTTL), withdrawn: map[string]bool{}}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return t.hosts.Run(ctx) })
+	group.Go(func() error { t.loop(ctx); return nil })
+	return group.Wait()
+}
+
+func (t *term) loop(ctx context.Context) {
+	for {
+		wait := t.pass(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.hint:
+		case <-t.hosts.Hint():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// pass plans once and carries the plan out. What cannot be read decides nothing.
+func (t *term) pass(ctx context.Context) (wait time.Duration) {
+	apps, hosts, now := t.apps.Snapshot(), t.hosts.Snapshot(), time.Now()
+	if !apps.Known || !hosts.Known {
+		return schedulerResync
+	}
+	if behind := t.written > apps.Index; behind && now.Sub(t.writtenAt) < catchUp {
+		return catchUp
+	}
+	alive, wake := t.tracker.observe(hosts, now)
+	t.withdrawLost(ctx, alive)
+	plan := schedule.Compute(schedule.Input{
+		Apps: schedule.ReadApps(nodes(apps)), Hosts: alive, Observed: observedInstances(hosts, alive), NewID: state.NewInstanceID})
+	wait = schedulerResync
+	if err := t.apply(ctx, plan); err != nil && ctx.Err() == nil {
+		t.log.Warn("carry out the plan", "err", err)
+		wait = schedulerRetry
+	}
+	if !wake.IsZero() {
+		wait = min(wait, max(wake.Sub(now), time.Millisecond))
+	}
+	return wait
+}
+
+func nodes(snapshot store.Snapshot) func(yield func(schedule.Node) bool) {
+	return func(yield func(schedule.Node) bool) {
+		for n := range snapshot.All(state.AppsDir + "/") {
+			if !yield(schedule.Node{Key: n.Key, Value: n.Value, Created: n.Created, Modified: n.Modified}) {
+				return
+			}
+		}
+	}
+}
+
+// apply carries out the changes in their order. A lost race ends the changes of that container
+// for this pass: the next one sees what the other wrote.
+func (t *term) apply(ctx context.Context, plan []schedule.Change) error {
+	skipped := map[state.Ref]bool{}
+	for _, change := range plan {
+		key, _ := state.ParseAppKey(change.Key)
+		if skipped[key.Ref] && change.Kind != schedule.Prune {
+			continue
+		}
+		node, err := t.write(ctx, change)
+		switch {
+		case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrExists), errors.Is(err, store.ErrNotFound):
+			t.log.Debug("lost a race", "key", change.Key, "err", err)
+			skipped[key.Ref] = true
+			continue
+		case err != nil:
+			return fmt.Errorf("%s %s: %w", change.Kind, change.Key, err)
+		}
+		t.written, t.writtenAt = max(t.written, node.Modified), time.Now()
+		level := slog.LevelInfo
+		if change.Kind == schedule.Put || change.Kind == schedule.Prune {
+			level = slog.LevelDebug
+		}
+		t.log.Log(ctx, level, change.Kind.String(), "key", change.Key, "reason", change.Reason)
+	}
+	return nil
+}
+
+func (t *term) write(ctx context.Context, change schedule.Change) (store.Node, error) {
+	switch change.Kind {
+	case schedule.Put:
+		return t.store.Set(ctx, change.Key, change.Value, 0)
+	case schedule.Create:
+		return t.store.Create(ctx, change.Key, change.Value, 0)
+	case schedule.Swap:
+		return t.store.CompareAndSwap(ctx, change.Key, change.Value, change.PrevIndex)
+	case schedule.Delete:
+		if change.PrevIndex == 0 {
+			return store.Node{}, t.store.Delete(ctx, change.Key)
+		}
+		return store.Node{}, t.store.CompareAndDelete(ctx, change.Key, change.PrevIndex)
+	case schedule.Prune:
+		return store.Node{}, t.store.DeleteEmptyDir(ctx, change.Key)
+	}
+	return store.Node{}, fmt.Errorf("unknown change %d", change.Kind)
+}
+
+// withdrawLost takes away the DNS records of hosts that were lost, once for each loss.
+func (t *term) withdrawLost(ctx context.Context, hosts map[string]schedule.Host) {
+	for ip, host := range hosts {
+		if host.Liveness != schedule.Lost {
+			delete(t.withdrawn, ip)
+			continue
+		}
+		if t.withdrawn[ip] {
+			continue
+		}
+		n, err := t.withdraw(ctx, ip)
+		if err != nil {
+			t.log.Warn("withdraw the records of a lost host", "host", ip, "err", err)
+			continue
+		}
+		t.withdrawn[ip] = true
+		t.log.Info("host is lost", "host", ip, "withdrawn", n)
+	}
+}
+
+// withdraw deletes each record as it was seen: a host that came back may have written it anew.
+func (t *term) withdraw(ctx context.Context, ip string) (n int, err error) {
+	listing, err := t.store.List(ctx, state.RecordsDir)
+	if err != nil {
+		return 0, err
+	}
+	for _, node := range listing.Nodes {
+		var record msg.Service
+		if json.Unmarshal([]byte(node.Value), &record) != nil || record.Host != ip || !state.IsInstanceRecord(node.Key) {
+			continue
+		}
+		err := t.store.CompareAndDelete(ctx, node.Key, node.Modified)
+		if err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}

@@ -1,0 +1,79 @@
+package conductor
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/dokkaa/dokkaa/internal/daemon"
+)
+
+// Settings are the conductor's settings.
+type Settings struct {
+	daemon.Settings
+	HostIP     string   `name:"host-ip" env:"HOST_IP" help:"Address of this host that the others reach it at. Default: the address of the default route's interface."`
+	DockerHost string   `name:"docker-host" env:"DOCKER_HOST" default:"unix:///var/run/docker.sock" help:"Docker Engine of this host."`
+	EtcdAddr   []string `name:"etcd-addr" env:"ETCD_ADDR" default:"http://127.0.0.1:4001" help:"Where etcd's keys are, host:port or URLs, the preferred first; the host's own gateway."`
+	HostLabels string   `name:"host-labels" env:"HOST_LABELS" help:"Labels of this host: zone=a,disk=ssd."`
+	PortRange  string   `name:"port-range" env:"PORT_RANGE" default:"10000:10100" help:"Ports of the ambassador that containers may reach."`
+	Firewall   bool     `name:"firewall" help:"Only keep the firewall between containers and the cluster's ports. The conductor starts a container of its own image that does this."`
+}
+
+// DefaultHTTPAddr is where the operations endpoint listens.
+const DefaultHTTPAddr = "127.0.0.1:4002"
+
+// firewallHTTPAddr is where that of the firewall container listens.
+const firewallHTTPAddr = "127.0.0.1:4006"
+
+// validate checks the settings and fills in what is found out from the host.
+func (s *Settings) validate() error {
+	if s.HostIP == "" {
+		ip, err := defaultAddress()
+		if err != nil {
+			return fmt.Errorf("HOST_IP is not set and cannot be found out: %w", err)
+		}
+		s.HostIP = ip
+	}
+	addr, err := netip.ParseAddr(s.HostIP)
+	if err != nil || addr.IsUnspecified() || addr.IsLoopback() && s.HostIP == "" {
+		return fmt.Errorf("HOST_IP %q is not the address of a host", s.HostIP)
+	}
+	if _, err := s.labels(); err != nil {
+		return err
+	}
+	_, err = s.ports()
+	return err
+}
+
+func (s *Settings) labels() (map[string]string, error) {
+	labels := map[string]string{}
+	for _, label := range strings.Split(s.HostLabels, ",") {
+		if strings.TrimSpace(label) == "" {
+			continue
+		}
+		key, value, found := strings.Cut(strings.TrimSpace(label), "=")
+		if !found || key == "" {
+			return nil, fmt.Errorf("HOST_LABELS: %q does not have the form key=value", label)
+		}
+		labels[key] = value
+	}
+	return labels, nil
+}
+
+func (s *Settings) ports() (ports [2]uint16, err error) {
+	if _, err := fmt.Sscanf(s.PortRange, "%d:%d", &ports[0], &ports[1]); err != nil || ports[0] > ports[1] || ports[0] == 0 {
+		return ports, fmt.Errorf("PORT_RANGE %q does not have the form first:last", s.PortRange)
+	}
+	return ports, nil
+}
+
+// defaultAddress is the address that this host would use to reach others; nothing is sent.
+func defaultAddress() (string, error) {
+	conn, err := net.Dial("udp4", "192.0.2.1:9")
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	return conn.LocalAddr().(*net.UDPAddr).IP.String(), nil
+}
