@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"iter"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dokkaa/dokkaa/skydns/zone"
+	"github.com/dokkaa/dokkaa/internal/store"
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -24,24 +22,24 @@ type fakeSource struct {
 	hint chan struct{}
 
 	mu       sync.Mutex
-	snapshot Snapshot
+	snapshot store.Snapshot
 }
 
 func newFakeSource() *fakeSource {
-	return &fakeSource{hint: make(chan struct{}, 1), snapshot: Snapshot{Err: errors.New("not listed yet")}}
+	return &fakeSource{hint: make(chan struct{}, 1), snapshot: store.Snapshot{Err: errors.New("not listed yet")}}
 }
 
 func (f *fakeSource) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 func (f *fakeSource) Hint() <-chan struct{}         { return f.hint }
 
-func (f *fakeSource) Snapshot() Snapshot {
+func (f *fakeSource) Snapshot() store.Snapshot {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.snapshot
 }
 
 // change applies edit to the snapshot and gives a hint.
-func (f *fakeSource) change(edit func(*Snapshot)) {
+func (f *fakeSource) change(edit func(*store.Snapshot)) {
 	f.mu.Lock()
 	edit(&f.snapshot)
 	f.mu.Unlock()
@@ -51,25 +49,21 @@ func (f *fakeSource) change(edit func(*Snapshot)) {
 	}
 }
 
-// set makes the records below /skydns/local/skydns/ those of values.
+// set makes the records below /skydns/local/skydns/ those of values, all written just now.
 func (f *fakeSource) set(values map[string]string) {
-	f.change(func(s *Snapshot) {
-		s.Index++
-		s.Entries = entriesOf(values, s.Index)
-		s.Listed, s.Known, s.Err = true, true, nil
-	})
+	f.change(func(s *store.Snapshot) { *s = store.NewSnapshot(s.Index+1, nodes(values, s.Index+1)...) })
 }
 
 func (f *fakeSource) lose() {
-	f.change(func(s *Snapshot) { s.Known, s.Err = false, errors.New("etcd is away") })
+	f.change(func(s *store.Snapshot) { s.Known, s.Err = false, errors.New("etcd is away") })
 }
 
-func entriesOf(values map[string]string, modified uint64) iter.Seq[zone.Entry] {
-	var list []zone.Entry
-	for _, key := range slices.Sorted(maps.Keys(values)) {
-		list = append(list, zone.Entry{Key: "/skydns/local/skydns/" + key, Value: values[key], Modified: modified})
+func nodes(values map[string]string, modified uint64) []store.Node {
+	var list []store.Node
+	for key, value := range values {
+		list = append(list, store.Node{Key: "/skydns/local/skydns/" + key, Value: value, Modified: modified})
 	}
-	return slices.Values(list)
+	return list
 }
 
 func testConfig() Config {

@@ -67,7 +67,7 @@ func (s *Server) update(hinted bool) {
 		next.zone = last.zone
 	} else {
 		var problems []zone.Problem
-		next.zone, problems = s.builder.Build(snapshot.Entries, now)
+		next.zone, problems = s.builder.Build(entries(snapshot, "/"+s.config.PathPrefix), now)
 		for _, p := range problems {
 			s.log.Warn("record skipped", "key", p.Key, "err", p.Err)
 		}

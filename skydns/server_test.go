@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dokkaa/dokkaa/internal/store"
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -166,10 +167,8 @@ func TestBadRecordsAreLoggedOnce(t *testing.T) {
 	}
 	s.update(true)
 	for range 3 {
-		source.change(func(snapshot *Snapshot) {
-			snapshot.Index++
-			snapshot.Entries = entriesOf(map[string]string{"good": `{"host":"10.0.0.1"}`, "bad": "nonsense"}, 1)
-			snapshot.Listed, snapshot.Known = true, true
+		source.change(func(s *store.Snapshot) {
+			*s = store.NewSnapshot(s.Index+1, nodes(map[string]string{"good": `{"host":"10.0.0.1"}`, "bad": "nonsense"}, 1)...)
 		})
 		s.update(true)
 	}

@@ -204,6 +204,25 @@ func TestSecondsLeft(t *testing.T) {
 	}
 }
 
+// The TTL is what was left when the key was read, however often the zone is made again.
+func TestLeaseIsNotProlongedByAnotherBuild(t *testing.T) {
+	b := zone.NewBuilder("skydns")
+	now := time.Now()
+	leased := zone.Entry{Key: "/skydns/local/a", Value: `{"host":"10.0.0.1"}`, Modified: 7, TTL: 10 * time.Second}
+	for _, c := range []struct {
+		modified uint64
+		after    time.Duration
+		want     uint32
+	}{{7, 0, 10}, {7, 4 * time.Second, 6}, {8, 4 * time.Second, 10}} {
+		leased.Modified = c.modified
+		z, _ := b.Build(slices.Values([]zone.Entry{leased}), now.Add(c.after))
+		records, _ := z.Lookup("a.local.")
+		if got := records[0].SecondsLeft(now.Add(c.after), 3600); got != c.want {
+			t.Errorf("modified %d, after %s: %d seconds are left, want %d", c.modified, c.after, got, c.want)
+		}
+	}
+}
+
 func BenchmarkBuild(b *testing.B) {
 	values := map[string]string{}
 	for i := range 10000 {
