@@ -81,7 +81,9 @@ func Compute(in Input) (actions []Action, wake time.Time) {
 		names[c.Name] = true
 	}
 	for _, c := range extra {
-		actions = append(actions, Action{Kind: Remove, Instance: c.Instance, Container: c, Reason: ReasonDuplicate})
+		if in.Known {
+			actions = append(actions, Action{Kind: Remove, Instance: c.Instance, Container: c, Reason: ReasonDuplicate})
+		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(byInstance)) {
 		if _, wanted := in.Desired[id]; !wanted && in.Known {

@@ -25,7 +25,7 @@ func (a *Agent) start(ctx context.Context, action Action) {
 	a.mu.Lock()
 	m := a.recall(action.Instance)
 	m.busy = true
-	m.withdrawing = action.Kind == Remove
+	m.withdrawing = action.withdraws()
 	a.mu.Unlock()
 	a.work.Go(func() {
 		ctx, cancel := outlive(ctx)
@@ -62,7 +62,7 @@ func (a *Agent) finish(action Action, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	m := a.recall(action.Instance)
-	m.busy, m.pulling = false, false
+	m.busy, m.pulling, m.withdrawing = false, false, false
 	if err != nil {
 		m.failures++
 		m.reason = err.Error()
@@ -104,9 +104,15 @@ func (a *Agent) pulling(instance string) {
 	a.Hint()
 }
 
+// withdraws tells whether the action ends the instance and not just a container of it.
+func (a Action) withdraws() bool { return a.Kind == Remove && a.Reason == ReasonNotAssigned }
+
 // remove withdraws the instance's records, waits until nobody may use them any more, and stops
 // it. While the store cannot be written it waits: the containers of a host that is cut off run on.
 func (a *Agent) remove(ctx context.Context, action Action) error {
+	if !action.withdraws() {
+		return a.Engine.Stop(ctx, action.Container.ID, 0)
+	}
 	mayBeAnnounced := action.Container.Status == engine.StatusRunning && len(action.Container.Ports) > 0
 	for !a.publisher.withdrawn(action.Instance) {
 		if err := sleep(ctx, withdrawPoll); err != nil {

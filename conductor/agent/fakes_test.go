@@ -1,0 +1,277 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dokkaa/dokkaa/conductor/engine"
+	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/internal/store"
+)
+
+// bench is an agent with a Docker and a store around it that live in memory and in virtual time.
+type bench struct {
+	t      *testing.T
+	agent  *Agent
+	engine *fakeEngine
+	store  *fakeStore
+	apps   *fakeMirror
+	stop   func()
+}
+
+func newBench(t *testing.T) *bench {
+	b := &bench{t: t, engine: &fakeEngine{containers: map[string]*engine.Container{}, images: map[string]bool{"nginx": true}},
+		store: &fakeStore{keys: map[string]string{}}, apps: &fakeMirror{}}
+	b.engine.store = b.store
+	b.apps.set(store.NewSnapshot(1))
+	return b
+}
+
+// start runs the agent until the test ends or b.stop is called.
+func (b *bench) start() {
+	b.agent = New(Options{HostIP: "10.0.0.1", Engine: b.engine, Apps: b.apps, Store: b.store, Log: slog.New(slog.DiscardHandler)})
+	b.agent.prober.dial = b.engine.dial
+	b.engine.changed = b.agent.EngineHint
+	ctx, cancel := context.WithCancel(b.t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = b.agent.Run(ctx) }() // its only error is none
+	b.stop = func() { cancel(); <-done }
+	synctest.Wait()
+}
+
+// assign makes the slots of dummy/nginx what is given: the instances by slot, on this host.
+func (b *bench) assign(instances ...string) {
+	nodes := []store.Node{{Key: "/apps/dummy/nginx/revisions/1", Value: `{"manifest": {"image": "nginx", "services": {"nginx": 80}}, "hash": "x"}`}}
+	for i, id := range instances {
+		if id != "" {
+			slot, err := json.Marshal(state.Slot{Current: &state.Assignment{Host: "10.0.0.1", Revision: 1, Instance: id}})
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			nodes = append(nodes, store.Node{Key: refN.SlotKey(i + 1), Value: string(slot)})
+		}
+	}
+	b.apps.set(store.NewSnapshot(2, nodes...))
+	if b.agent != nil {
+		b.agent.Hint()
+	}
+	synctest.Wait()
+}
+
+// pass lets virtual time go on.
+func (b *bench) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (b *bench) observed(id string) state.Observed {
+	b.t.Helper()
+	var o state.Observed
+	if value, ok := b.store.get(state.InstanceKey("10.0.0.1", id)); ok {
+		if err := json.Unmarshal([]byte(value), &o); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	return o
+}
+
+func (b *bench) record(id string) string {
+	value, _ := b.store.get(state.RecordKey("dummy", "nginx", id))
+	return value
+}
+
+type fakeMirror struct {
+	mu       sync.Mutex
+	snapshot store.Snapshot
+}
+
+func (m *fakeMirror) Snapshot() store.Snapshot {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.snapshot
+}
+
+func (m *fakeMirror) set(s store.Snapshot) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.snapshot = s
+}
+
+// unknow makes the mirror lose the store, keeping its content.
+func (m *fakeMirror) unknow() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.snapshot.Known, m.snapshot.Err = false, store.ErrUnavailable
+}
+
+type fakeStore struct {
+	mu   sync.Mutex
+	keys map[string]string
+	away bool
+	log  []string // of writes
+}
+
+func (s *fakeStore) get(key string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	value, ok := s.keys[key]
+	return value, ok
+}
+
+func (s *fakeStore) setAway(away bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = away
+}
+
+func (s *fakeStore) List(_ context.Context, dir string) (store.Listing, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away {
+		return store.Listing{}, store.ErrUnavailable
+	}
+	var l store.Listing
+	for key, value := range s.keys {
+		if strings.HasPrefix(key, dir+"/") {
+			l.Nodes = append(l.Nodes, store.Node{Key: key, Value: value})
+		}
+	}
+	return l, nil
+}
+
+func (s *fakeStore) Set(_ context.Context, key, value string, _ time.Duration) (store.Node, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away {
+		return store.Node{}, store.ErrUnavailable
+	}
+	s.keys[key] = value
+	s.log = append(s.log, "set "+key)
+	return store.Node{}, nil
+}
+
+func (s *fakeStore) Delete(_ context.Context, key string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away {
+		return store.ErrUnavailable
+	}
+	if _, ok := s.keys[key]; !ok {
+		return store.ErrNotFound
+	}
+	delete(s.keys, key)
+	s.log = append(s.log, "delete "+key)
+	return nil
+}
+
+var errRefused = errors.New("connection refused")
+
+type fakeEngine struct {
+	mu         sync.Mutex
+	containers map[string]*engine.Container // by id
+	images     map[string]bool
+	deaf       bool // containers accept no connections
+	short      bool // containers exit as soon as they are started
+	port       int
+	starts     int
+	pulls      int
+	log        []string
+	store      *fakeStore
+	changed    func()
+}
+
+func (e *fakeEngine) List(context.Context) ([]engine.Container, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var all []engine.Container
+	for _, c := range e.containers {
+		all = append(all, *c)
+	}
+	return all, nil
+}
+
+func (e *fakeEngine) Create(_ context.Context, spec engine.Spec) (string, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.images[spec.Image] {
+		return "", engine.ErrNoImage
+	}
+	id := "c-" + spec.Instance
+	e.containers[id] = &engine.Container{Ref: spec.Ref, Slot: spec.Slot, Revision: spec.Revision, Instance: spec.Instance,
+		ID: id, Name: spec.Name, Status: engine.StatusCreated}
+	return id, nil
+}
+
+func (e *fakeEngine) Pull(_ context.Context, image string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.pulls++
+	return fmt.Errorf("pull image %s: no such host", image)
+}
+
+func (e *fakeEngine) Start(_ context.Context, id string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.containers[id]
+	e.starts++
+	e.port++
+	c.Status, c.Addr, c.Ports = engine.StatusRunning, netip.MustParseAddr("172.30.0.2"), map[int]int{80: 32768 + e.port}
+	if e.short {
+		c.Status, c.Detail, c.Ports = engine.StatusExited, "Exited (1) 1 second ago", nil
+	}
+	e.log = append(e.log, "start "+id)
+	return nil
+}
+
+func (e *fakeEngine) Rename(_ context.Context, id, name string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.containers[id].Name = name
+	return nil
+}
+
+func (e *fakeEngine) Stop(_ context.Context, id string, _ time.Duration) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.containers, id)
+	e.log = append(e.log, "stop "+id)
+	return nil
+}
+
+func (e *fakeEngine) kill(id string) {
+	e.mu.Lock()
+	c := e.containers[id]
+	c.Status, c.Detail, c.Ports, c.Addr = engine.StatusExited, "Exited (137) 1 second ago", nil, netip.Addr{}
+	e.mu.Unlock()
+	e.changed()
+}
+
+func (e *fakeEngine) dial(context.Context, string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.deaf {
+		return errRefused
+	}
+	return nil
+}
+
+func (e *fakeEngine) set(change func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	change()
+}
+
+func (e *fakeEngine) count() (containers, starts, pulls int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.containers), e.starts, e.pulls
+}
