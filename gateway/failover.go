@@ -1,0 +1,118 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Times of a request to a member.
+const (
+	dialTimeout = time.Second
+	// etcd itself gives up after 7 s; a long poll's header comes at once.
+	headerTimeout = 10 * time.Second
+)
+
+// errAway says that no member of etcd answered.
+var errAway = errors.New("etcd is away")
+
+// errOutcome says that a write was sent and not answered.
+var errOutcome = errors.New("the write may or may not have been applied")
+
+// dialError is a failure before anything was sent.
+type dialError struct{ error }
+
+func (e dialError) Unwrap() error { return e.error }
+
+// newTransport makes the connections to the members. Connections of requests and of probes
+// are kept apart by using two of them.
+func newTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
+	return &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, dialError{err}
+			}
+			return conn, nil
+		},
+		MaxIdleConnsPerHost:   64,
+		IdleConnTimeout:       30 * time.Second,
+		ResponseHeaderTimeout: headerTimeout,
+		DisableCompression:    true, // what etcd says is passed on as it is
+	}
+}
+
+type messageKey struct{}
+
+// failover sends each request to a member that answers.
+type failover struct {
+	cluster   *cluster
+	transport http.RoundTripper
+	metrics   *metrics
+}
+
+// RoundTrip implements http.RoundTripper for requests whose context holds their message.
+func (f *failover) RoundTrip(req *http.Request) (*http.Response, error) {
+	m, _ := req.Context().Value(messageKey{}).(message)
+	var errs []error
+	for _, member := range f.cluster.order() {
+		resp, err := f.try(req, m, member)
+		if err == nil {
+			f.cluster.prefer(member)
+			return resp, nil
+		}
+		if req.Context().Err() != nil || errors.Is(err, errEnding) {
+			return nil, err // the client left, or must
+		}
+		f.metrics.memberErrors.Inc()
+		errs = append(errs, fmt.Errorf("%s: %w", member.url, err))
+		var unsent dialError
+		if errors.As(err, &unsent) {
+			f.cluster.note(member, away, err)
+		} else if !m.repeatable {
+			return nil, fmt.Errorf("%w: %w", errOutcome, errors.Join(errs...))
+		}
+	}
+	return nil, fmt.Errorf("%w: %w", errAway, errors.Join(errs...))
+}
+
+// try sends the request to one member.
+func (f *failover) try(req *http.Request, m message, to *member) (*http.Response, error) {
+	ctx, over := to.begin(req.Context(), m.wait)
+	out := req.Clone(ctx)
+	out.URL.Scheme, out.URL.Host, out.Host = to.url.Scheme, to.url.Host, ""
+	out.ContentLength = int64(len(m.body))
+	out.Body, out.GetBody = http.NoBody, nil
+	if len(m.body) > 0 {
+		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(m.body)), nil }
+		out.Body, _ = out.GetBody() // the line above never errs
+	}
+	resp, err := f.transport.RoundTrip(out)
+	if err != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, errCutOff) || errors.Is(cause, errEnding) {
+			err = cause
+		}
+		over()
+		return nil, err
+	}
+	resp.Body = &answerBody{ReadCloser: resp.Body, over: over}
+	return resp, nil
+}
+
+// answerBody is the body of an answer, whose end is the end of the request.
+type answerBody struct {
+	io.ReadCloser
+	over context.CancelFunc
+}
+
+func (b *answerBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.over()
+	return err
+}

@@ -1,0 +1,169 @@
+// Package gateway is the door to the cluster's keys: an HTTP reverse proxy to the members of
+// etcd that finds one that answers, keeps long polls, and turns away what browsers send on
+// behalf of foreign pages.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dokkaa/dokkaa/internal/daemon"
+)
+
+// Gateway is the daemon.
+type Gateway struct {
+	log       *slog.Logger
+	metrics   *metrics
+	access    access
+	cluster   *cluster
+	proxy     *httputil.ReverseProxy
+	own       *http.ServeMux // what is not etcd's
+	entrances []*entrance
+	idle      []interface{ CloseIdleConnections() }
+}
+
+// New makes the gateway. It does no I/O.
+func New(settings Settings, env daemon.Env) (*Gateway, error) {
+	members, err := settings.members()
+	if err != nil {
+		return nil, err
+	}
+	requests, probes := newTransport(), newTransport()
+	g := &Gateway{
+		log:     env.Log,
+		metrics: newMetrics(env.Metrics),
+		access:  newAccess(settings.GatewayHosts),
+		cluster: newCluster(members, probes, env.Log),
+		idle:    []interface{ CloseIdleConnections() }{requests, probes},
+	}
+	g.proxy = &httputil.ReverseProxy{
+		Rewrite:        rewrite,
+		Transport:      &failover{cluster: g.cluster, transport: requests, metrics: g.metrics},
+		FlushInterval:  -1, // at once: the header of a long poll, and its event
+		ErrorLog:       slog.NewLogLogger(env.Log.Handler(), slog.LevelDebug),
+		ModifyResponse: g.answered,
+		ErrorHandler:   g.fail,
+	}
+	g.own = http.NewServeMux()
+	g.own.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	g.own.HandleFunc("GET /readyz", g.readyz)
+	g.own.Handle("GET /metrics", promhttp.HandlerFor(env.Metrics, promhttp.HandlerOpts{}))
+	for _, addr := range settings.addrs() {
+		g.entrances = append(g.entrances, newEntrance(addr, env.Log))
+	}
+	return g, nil
+}
+
+// Ready says why requests cannot be served now, nil if they can.
+func (g *Gateway) Ready() error {
+	errs := []error{g.cluster.ready()}
+	for _, e := range g.entrances {
+		errs = append(errs, e.ready())
+	}
+	return errors.Join(errs...)
+}
+
+// Addrs returns the addresses that are listened on now.
+func (g *Gateway) Addrs() []net.Addr {
+	var addrs []net.Addr
+	for _, e := range g.entrances {
+		if addr := e.boundTo(); addr != nil {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
+}
+
+// Run serves until ctx ends, then lets requests under way finish for a moment.
+func (g *Gateway) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, e := range g.entrances {
+		group.Go(func() error { return e.run(ctx, g) })
+	}
+	group.Go(func() error {
+		g.cluster.run(ctx)
+		return nil
+	})
+	// A long poll has no end of its own that a shutdown could wait for.
+	group.Go(func() error {
+		<-ctx.Done()
+		for _, m := range g.cluster.members {
+			m.cut(true, errEnding)
+		}
+		return nil
+	})
+	err := group.Wait()
+	for _, transport := range g.idle {
+		transport.CloseIdleConnections()
+	}
+	return err
+}
+
+// ServeHTTP implements http.Handler.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := g.access.check(r); err != nil {
+		g.refuse(w, r, err)
+		return
+	}
+	if _, pattern := g.own.Handler(r); pattern != "" {
+		g.own.ServeHTTP(w, r)
+		return
+	}
+	if err := checkPath(r); err != nil {
+		g.refuse(w, r, err)
+		return
+	}
+	m, err := readMessage(w, r)
+	if err != nil {
+		g.refuse(w, r, err)
+		return
+	}
+	g.metrics.open.Inc()
+	defer g.metrics.open.Dec()
+	g.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), messageKey{}, m)))
+}
+
+// rewrite makes the request to etcd of ours. Which member it goes to is decided later.
+func rewrite(r *httputil.ProxyRequest) {
+	r.Out.URL.Scheme, r.Out.URL.Host = "http", "etcd"
+	r.Out.Header.Del("Origin")
+	r.Out.Header.Del("Expect") // the body is here already
+}
+
+// answered looks at an answer of etcd before it goes to the client.
+func (g *Gateway) answered(resp *http.Response) error {
+	// etcd allows every page everything.
+	for name := range resp.Header {
+		if strings.HasPrefix(name, "Access-Control-") {
+			resp.Header.Del(name)
+		}
+	}
+	req := resp.Request
+	g.metrics.requests.WithLabelValues(req.Method, fmt.Sprint(resp.StatusCode)).Inc()
+	if req.Method != http.MethodGet && req.Method != http.MethodHead && isManifest(req.URL.Path) {
+		g.log.Info("manifest changes", "method", req.Method, "key", strings.TrimPrefix(req.URL.Path, keysPath),
+			"status", resp.StatusCode, "index", resp.Header.Get("X-Etcd-Index"))
+	}
+	return nil
+}
+
+func isManifest(path string) bool {
+	return strings.HasPrefix(path, keysPath+"/apps/") && strings.HasSuffix(path, "/manifest")
+}
+
+func (g *Gateway) readyz(w http.ResponseWriter, _ *http.Request) {
+	if err := g.Ready(); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}
