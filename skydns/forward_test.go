@@ -1,6 +1,7 @@
 package skydns
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -246,7 +247,7 @@ func TestForwardsAreBounded(t *testing.T) {
 		f.slots <- struct{}{}
 	}
 	query := question("plain.ext.example.", dns.TypeA)
-	if _, err := f.forward(t.Context(), query, false); err != errBusy {
+	if _, err := f.forward(t.Context(), query, false); !errors.Is(err, errBusy) {
 		t.Errorf("with all slots taken: %v", err)
 	}
 	<-f.slots

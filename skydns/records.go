@@ -72,12 +72,6 @@ func (s *Server) update(hinted bool) {
 			s.log.Warn("record skipped", "key", p.Key, "err", p.Err)
 		}
 	}
-	if !snapshot.Known && (last == nil || last.known) {
-		s.log.Warn("store lost, answering from the last records", "err", snapshot.Err)
-	}
-	if snapshot.Known && (last == nil || !last.known) {
-		s.log.Info("following the store", "records", next.zone.Len(), "index", snapshot.Index)
-	}
 	s.records.Store(next)
 }
 
