@@ -72,7 +72,7 @@ func (l *Lease) Run(ctx context.Context, held func(context.Context) error) error
 		case returned:
 			return err
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, context.Canceled) {
 			l.log.Warn("work under the lease ended", "err", err)
 		}
 	}

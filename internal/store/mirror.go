@@ -93,7 +93,11 @@ func (m *Mirror) list(ctx context.Context, cause error) (list, error) {
 	case <-done:
 	case <-timer.C:
 		if s := m.Snapshot(); s.Known || s.Err == nil {
-			m.lose(ctx, fmt.Errorf("%w: no list within %v (%v before)", ErrUnavailable, grace, cause))
+			late := fmt.Errorf("%w: no list within %v", ErrUnavailable, grace)
+			if cause != nil {
+				late = fmt.Errorf("%w, after: %w", late, cause)
+			}
+			m.lose(ctx, late)
 		}
 	}
 	wait.Wait()

@@ -56,20 +56,30 @@ func (s *Store) poll(ctx context.Context, key string, recursive bool, from uint6
 		return a, fmt.Errorf("%w: %d after %d", errWentBack, a.index, from-1)
 	}
 	if a.node == nil && time.Since(s.born)-time.Duration(s.endpoints[n].proven.Load()) > pollTime {
-		// The member may be cut off from the others, and hear of nothing. A question that takes
-		// a quorum tells, and makes another endpoint the preferred one.
-		err = s.prove(ctx)
+		err = s.prove(ctx, n)
 	}
 	return a, err
 }
 
 var errPollOver = errors.New("no event in time")
 
-// prove asks a quorum for anything.
-func (s *Store) prove(ctx context.Context) error {
-	if s.options.ClusterKey != "" {
-		return s.checkCluster(ctx)
+// prove asks the n-th endpoint something that takes a quorum: a member that is cut off from the
+// others hears of nothing, and its polls look like those of a quiet cluster.
+func (s *Store) prove(ctx context.Context, n int) error {
+	key := s.options.ClusterKey
+	if key == "" {
+		key = "/"
 	}
-	_, err := s.read(ctx, "/", false)
-	return err
+	r, err := newRequest(http.MethodGet, key, url.Values{"quorum": {"true"}})
+	if err != nil {
+		return err
+	}
+	_, err = s.tryOne(ctx, n, r, s.options.TryTimeout)
+	if errors.Is(err, ErrUnavailable) {
+		if ctx.Err() == nil {
+			s.avoid(n)
+		}
+		return err
+	}
+	return nil // even "not found" was agreed upon
 }
