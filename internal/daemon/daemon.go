@@ -21,7 +21,7 @@ import (
 // Settings are the settings that every daemon has. A daemon embeds them in its own.
 type Settings struct {
 	HTTPAddr    string           `name:"http-addr" env:"HTTP_ADDR" default:"${http_addr}" help:"Address of /healthz, /readyz and /metrics."`
-	LogLevel    slog.Level       `name:"log-level" env:"LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least severe level that is logged: debug, info, warn or error."`
+	LogLevel    slog.Level       `name:"log-level" env:"LOG_LEVEL" default:"info" help:"Least severe level that is logged: debug, info, warn or error."`
 	Healthcheck bool             `name:"healthcheck" help:"Ask the daemon that runs at --http-addr whether it is healthy, and exit 0 or 1."`
 	Version     kong.VersionFlag `name:"version" help:"Print the version and exit."`
 }

@@ -1,0 +1,123 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+type testSettings struct {
+	Settings
+	HostIP string `name:"host-ip" env:"DAEMON_TEST_IP" default:"10.0.0.1" help:"An address."`
+}
+
+// testDaemon runs until its context ends, or fails at once.
+type testDaemon struct {
+	fails   error
+	started chan struct{}
+}
+
+func (d *testDaemon) Run(ctx context.Context) error {
+	if d.fails != nil {
+		return d.fails
+	}
+	close(d.started)
+	<-ctx.Done()
+	return nil
+}
+
+func (d *testDaemon) Ready() error { return errors.New("not yet") }
+
+func runTest(s *testSettings, d *testDaemon, args ...string) (code int, stderr string) {
+	var out bytes.Buffer
+	code = run(Info{Name: "test", HTTPAddr: "127.0.0.1:0"}, s, func(Env) (Daemon, error) { return d, nil }, args, &out)
+	return code, out.String()
+}
+
+func TestFlagBeatsVariableBeatsDefault(t *testing.T) {
+	fails := &testDaemon{fails: errors.New("x")}
+	for _, test := range []struct{ variable, flag, want string }{
+		{"", "", "10.0.0.1"}, {"10.0.0.2", "", "10.0.0.2"}, {"10.0.0.2", "--host-ip=10.0.0.3", "10.0.0.3"},
+	} {
+		if test.variable != "" {
+			t.Setenv("DAEMON_TEST_IP", test.variable)
+		}
+		var s testSettings
+		var args []string
+		if test.flag != "" {
+			args = []string{test.flag}
+		}
+		if code, out := runTest(&s, fails, args...); code != 1 || s.HostIP != test.want {
+			t.Errorf("variable %q, flag %q: %s, want %s; code %d: %s", test.variable, test.flag, s.HostIP, test.want, code, out)
+		}
+	}
+}
+
+func TestWrongUsageIsExitCode2(t *testing.T) {
+	for _, arg := range []string{"--no-such-flag", "--log-level=loud"} {
+		if code, out := runTest(&testSettings{}, &testDaemon{}, arg); code != 2 || !strings.Contains(out, "--help") {
+			t.Errorf("%s: code %d, %q", arg, code, out)
+		}
+	}
+}
+
+func TestOrderlyEndIsExitCode0(t *testing.T) {
+	// Something that takes the signal even before run does, so that the test process lives.
+	guard := make(chan os.Signal, 1)
+	signal.Notify(guard, syscall.SIGTERM)
+	defer signal.Stop(guard)
+	d := &testDaemon{started: make(chan struct{})}
+	code := make(chan int, 1)
+	go func() {
+		c, _ := runTest(&testSettings{}, d, "--log-level=debug")
+		code <- c
+	}()
+	<-d.started
+	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case c := <-code:
+		if c != 0 {
+			t.Errorf("code %d", c)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("does not end")
+	}
+}
+
+func TestHealthcheck(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: operationsHandler((&testDaemon{}).Ready, nil), ReadHeaderTimeout: time.Second}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = server.Serve(listener) }() // ends with Close
+	addr := listener.Addr().String()
+	if code, out := runTest(&testSettings{}, &testDaemon{}, "--healthcheck", "--http-addr="+addr); code != 0 {
+		t.Errorf("of a healthy daemon: code %d: %s", code, out)
+	}
+	resp, err := http.Get("http://" + addr + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.Body.Close(); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("readyz of a daemon that is not ready: %s", resp.Status)
+	}
+	if err := server.Close(); err != nil {
+		t.Error(err)
+	}
+	<-done
+	if code, _ := runTest(&testSettings{}, &testDaemon{}, "--healthcheck", "--http-addr="+addr); code != 1 {
+		t.Errorf("of no daemon: code %d", code)
+	}
+}

@@ -1,0 +1,399 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dokkaa/dokkaa/conductor/schedule"
+)
+
+// TestTwoHosts is the demo and what holds on its two hosts: the walk-through, and the loss of each.
+func TestTwoHosts(t *testing.T) {
+	c := newCluster(t, "e2etwo", "10.112.0.0/24", 2)
+	out := c.dokkaacfg("demo")
+	for _, want := range []string{"Welcome to nginx", "curl -L -XPUT --data-urlencode", "down"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the demo does not say %q:\n%s", want, out)
+		}
+	}
+	again := c.dokkaacfg("demo")
+	if !strings.Contains(again, "Welcome to nginx") {
+		t.Errorf("the second demo does not show the page:\n%s", again)
+	}
+
+	step(t, c, "nginx and the crawler share the hosts", (*cluster).sharesHosts)
+	step(t, c, "four nginx, two per host", (*cluster).scalesToFour)
+	step(t, c, "the host without etcd is lost", (*cluster).losesHostWithoutEtcd)
+	step(t, c, "the host with etcd is lost", (*cluster).losesHostWithEtcd)
+}
+
+// step runs a part of a scenario. The next part builds on it, so a failure ends all.
+func step(t *testing.T, c *cluster, name string, run func(*cluster)) {
+	t.Helper()
+	passed := t.Run(name, func(t *testing.T) {
+		c.t = t
+		run(c)
+	})
+	c.t = t
+	if !passed {
+		t.FailNow()
+	}
+}
+
+func (c *cluster) sharesHosts() {
+	nginx, crawler := c.one("nginx"), c.one("crawler")
+	if nginx.host == crawler.host {
+		c.t.Errorf("both run on host %d", nginx.host)
+	}
+	if nginx.name != "dummy---nginx" || crawler.name != "dummy---crawler" {
+		c.t.Errorf("they are called %s and %s", nginx.name, crawler.name)
+	}
+}
+
+// scalesToFour: two per host, four answers from every nameserver, and crawls over all four.
+func (c *cluster) scalesToFour() {
+	before := c.one("nginx")
+	c.nginx(4)
+	c.healthy(10*time.Second, "nginx", 4)
+	perHost := map[int]int{}
+	kept := false
+	names := map[string]bool{}
+	for _, i := range c.instances("nginx") {
+		perHost[i.host]++
+		names[i.name] = true
+		kept = kept || i.id == before.id && i.startedAt == before.startedAt
+	}
+	if perHost[1] != 2 || perHost[2] != 2 || !kept {
+		c.t.Errorf("per host: %v, the first still runs: %v", perHost, kept)
+	}
+	for _, name := range []string{"dummy---nginx", "dummy---nginx---2", "dummy---nginx---3", "dummy---nginx---4"} {
+		if !names[name] {
+			c.t.Errorf("no container %s: %v", name, names)
+		}
+	}
+	for host := 1; host <= 2; host++ {
+		c.eventually(5*time.Second, "four SRV answers", func() error {
+			answers, err := c.srv(host, "nginx.dummy.skydns.local")
+			if err == nil && len(answers) != 4 {
+				err = fmt.Errorf("answers: %v", answers)
+			}
+			return err
+		})
+	}
+	crawler, since := c.one("crawler"), time.Now()
+	c.eventually(60*time.Second, "crawls spread over all four", func() error {
+		servers, err := c.pages(crawler, since)
+		if err != nil {
+			return err
+		}
+		slices.Sort(servers)
+		if seen := slices.Compact(servers); len(seen) < 4 {
+			return fmt.Errorf("seen: %v", seen)
+		}
+		return nil
+	})
+}
+
+func (c *cluster) losesHostWithoutEtcd() {
+	c.nginx(1)
+	c.healthy(20*time.Second, "nginx", 1)
+	if c.one("crawler").host == 2 { // have the crawler on the host that stays
+		c.remove(1, "crawler")
+		c.remove(1, "nginx")
+		c.gone(30*time.Second, "crawler")
+		c.gone(30*time.Second, "nginx")
+		c.crawler()
+		c.healthy(10*time.Second, "crawler", 1)
+		c.nginx(1)
+		c.healthy(10*time.Second, "nginx", 1)
+	}
+	if nginx := c.one("nginx"); nginx.host != 2 {
+		c.t.Fatalf("nginx is on host %d", nginx.host)
+	}
+	c.losesHost(2)
+}
+
+// losesHost powers a host off that nginx is on and the crawler is not: nginx runs elsewhere, and
+// when the host is back, nothing runs twice and no record is stale.
+func (c *cluster) losesHost(lost int) {
+	ctx := c.t.Context()
+	if err := c.hosts.Host(lost).PowerOff(ctx); err != nil {
+		c.t.Fatal(err)
+	}
+	start := time.Now()
+	c.eventually(15*time.Second, fmt.Sprintf("nginx serves again after the loss of host %d", lost), func() error {
+		s, err := c.status(c.aHost(), "nginx")
+		if err != nil {
+			return err
+		}
+		if len(s.Slots) != 1 || s.Slots[0].Host == c.ip(lost) || s.Slots[0].Phase != "healthy" {
+			return fmt.Errorf("status %+v", s)
+		}
+		return nil
+	})
+	c.crawls(5*time.Second, "after the loss of a host")
+	c.t.Logf("page again %s after the loss", time.Since(start).Round(100*time.Millisecond))
+	c.freshRecord()
+
+	if err := c.hosts.Host(lost).PowerOn(ctx); err != nil {
+		c.t.Fatal(err)
+	}
+	c.eventually(30*time.Second, "the host is back", func() error {
+		keys, err := c.keys(c.aHost(), "/hosts")
+		if _, leased := keys["/hosts/"+c.ip(lost)+"/lease"]; err == nil && !leased {
+			err = fmt.Errorf("keys %v", keys)
+		}
+		return err
+	})
+	c.eventually(20*time.Second, "nothing runs twice", func() error {
+		if all := c.instances("nginx"); len(all) != 1 || all[0].host == lost {
+			return fmt.Errorf("nginx runs as %+v", all)
+		}
+		return nil
+	})
+	c.freshRecord()
+	c.crawls(5*time.Second, "after the host came back")
+}
+
+// freshRecord: every nameserver that is on answers with the one instance there is.
+func (c *cluster) freshRecord() {
+	for n := 1; n <= c.scale; n++ {
+		if on, err := c.hosts.Host(n).On(); err != nil || !on {
+			continue
+		}
+		c.eventually(5*time.Second, fmt.Sprintf("host %d answers with where nginx is", n), func() error {
+			nginx := c.one("nginx")
+			port := c.mustDocker(nginx.host, "port", nginx.id, "80/tcp")
+			answers, err := c.srv(n, "nginx.dummy.skydns.local")
+			if err != nil {
+				return err
+			}
+			if len(answers) != 1 || answers[0] != strings.TrimSpace(port) {
+				return fmt.Errorf("dig says %v, docker port %s", answers, port)
+			}
+			return nil
+		})
+	}
+}
+
+// losesHostWithEtcd: no container stops and no link is cut on the host that is left, though
+// nothing can be decided any more.
+func (c *cluster) losesHostWithEtcd() {
+	c.nginx(2)
+	c.put(1, "crawler", strings.Replace(c.manifest("crawler"), `"scale": 1`, `"scale": 2`, 1))
+	c.healthy(20*time.Second, "nginx", 2)
+	c.healthy(20*time.Second, "crawler", 2)
+	var before []instance
+	for _, i := range c.instances("") {
+		if i.host == 2 {
+			before = append(before, i)
+		}
+	}
+	if err := c.hosts.Host(1).PowerOff(c.t.Context()); err != nil {
+		c.t.Fatal(err)
+	}
+	c.crawlsOn(2, 5*time.Second, "with etcd's host gone")
+	pause(20 * time.Second) // leases end meanwhile
+	c.crawlsOn(2, 5*time.Second, "after all leases ended")
+	if after := c.instances(""); !slices.Equal(before, after) {
+		c.t.Errorf("before %+v, after %+v", before, after)
+	}
+	if err := c.hosts.Host(1).PowerOn(c.t.Context()); err != nil {
+		c.t.Fatal(err)
+	}
+	c.healthy(60*time.Second, "nginx", 2)
+	for _, i := range before {
+		if !slices.Contains(c.instances(""), i) {
+			c.t.Errorf("%+v did not live through it", i)
+		}
+	}
+}
+
+// TestThreeHosts is everything else that a user is promised, on three hosts with an etcd member each.
+func TestThreeHosts(t *testing.T) {
+	c := newCluster(t, "e2ethree", "10.113.0.0/24", 3)
+	c.up()
+	step(t, c, "an image that never was: pending, with the reason", (*cluster).reportsMissingImage)
+	step(t, c, "walk-through", (*cluster).walksThrough)
+	step(t, c, "documented variables", (*cluster).hasDocumentedVariables)
+	step(t, c, "isolation", (*cluster).isIsolated)
+	step(t, c, "nginx killed", (*cluster).survivesKill)
+	step(t, c, "bad manifests", (*cluster).refusesBadManifests)
+	step(t, c, "update", (*cluster).updates)
+	step(t, c, "daemons killed", (*cluster).survivesDaemons)
+	step(t, c, "etcd away", func(c *cluster) { c.survivesEtcdAway(20 * time.Second) })
+	step(t, c, "scale 0 and back", (*cluster).scalesToZero)
+	step(t, c, "nginx's host lost", func(c *cluster) { c.losesHost(c.one("nginx").host) })
+	step(t, c, "manifest deleted", (*cluster).removes)
+}
+
+func (c *cluster) manifest(name string) string {
+	return c.run("cat", name+".json")
+}
+
+func (c *cluster) walksThrough() {
+	c.put(1, "nginx", c.manifest("nginx"))
+	c.put(2, "crawler", c.manifest("crawler"))
+	c.healthy(10*time.Second, "nginx", 1)
+	c.healthy(10*time.Second, "crawler", 1)
+	c.sharesHosts()
+	c.crawls(10*time.Second, "for the first time")
+	c.freshRecord()
+	out := c.dokkaacfg("status")
+	for _, want := range []string{c.ip(1), c.ip(2), c.ip(3), "dummy/nginx", "dummy/crawler", "healthy"} {
+		if !strings.Contains(out, want) {
+			c.t.Errorf("status does not show %q:\n%s", want, out)
+		}
+	}
+}
+
+func (c *cluster) hasDocumentedVariables() {
+	crawler := c.one("crawler")
+	env := c.mustDocker(crawler.host, "inspect", "-f", "{{json .Config.Env}}", crawler.id)
+	for _, want := range []string{"SERVICE_NGINX_ADDR=ambassador", "SERVICE_NGINX_PORT=10001", "BACKENDS_10001=nginx.dummy.skydns.local"} {
+		if !strings.Contains(env, `"`+want+`"`) {
+			c.t.Errorf("no %s in %s", want, env)
+		}
+	}
+}
+
+func (c *cluster) survivesKill() {
+	nginx := c.one("nginx")
+	c.mustDocker(nginx.host, "kill", nginx.id)
+	c.crawls(10*time.Second, "after nginx was killed")
+	c.healthy(10*time.Second, "nginx", 1)
+	if again := c.one("nginx"); again.host != nginx.host || again.startedAt == nginx.startedAt {
+		c.t.Errorf("before %+v, now %+v", nginx, again)
+	}
+	c.freshRecord()
+}
+
+func (c *cluster) scalesToZero() {
+	c.nginx(0)
+	c.eventually(30*time.Second, "nothing runs at scale 0", func() error {
+		if all := c.instances("nginx"); len(all) > 0 {
+			return fmt.Errorf("%+v", all)
+		}
+		answers, err := c.srv(2, "nginx.dummy.skydns.local")
+		if err == nil && len(answers) > 0 {
+			err = fmt.Errorf("dig says %v", answers)
+		}
+		return err
+	})
+	c.nginx(1)
+	c.healthy(10*time.Second, "nginx", 1)
+	c.crawls(10*time.Second, "back from scale 0")
+	if c.one("nginx").host == c.one("crawler").host {
+		c.t.Error("nginx came back to the crawler's host")
+	}
+}
+
+func (c *cluster) removes() {
+	c.remove(2, "nginx")
+	c.gone(30*time.Second, "nginx")
+	keys, err := c.keys(1, "/skydns")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if len(keys) > 0 {
+		c.t.Errorf("records are left: %v", keys)
+	}
+}
+
+// gone waits until containers and keys of a removed manifest are gone.
+func (c *cluster) gone(stated time.Duration, name string) {
+	c.t.Helper()
+	c.eventually(stated, name+" is gone", func() error {
+		keys, err := c.keys(c.aHost(), "/apps/dummy/"+name)
+		if err != nil {
+			return err
+		}
+		if all := c.instances(name); len(keys) > 0 || len(all) > 0 {
+			return fmt.Errorf("left: %v, %+v", keys, all)
+		}
+		return nil
+	})
+}
+
+func (c *cluster) reportsMissingImage() {
+	c.put(1, "ghost", `{"image": "`+c.hosts.MachineIP().String()+`:1/no/such:image"}`)
+	c.eventually(20*time.Second, "the reason is in the status", func() error {
+		s, err := c.status(1, "ghost")
+		if err != nil {
+			return err
+		}
+		if s.State != schedule.StatePending || len(s.Slots) != 1 || !strings.Contains(s.Slots[0].Reason, "pull image") {
+			return fmt.Errorf("status %+v", s)
+		}
+		return nil
+	})
+	c.remove(1, "ghost")
+	c.gone(20*time.Second, "ghost")
+}
+
+// refusesBadManifests: each has its reason in the status, and hurts neither itself nor others.
+func (c *cluster) refusesBadManifests() {
+	before := c.instances("")
+	long := strings.Repeat("n", 300)
+	for name, test := range map[string]struct{ container, manifest, reason string }{
+		"no JSON":          {"nginx", `{"image": `, "is not JSON"},
+		"unknown field":    {"nginx", `{"image": "dockerfile/nginx", "scael": 2}`, "scael: unknown field"},
+		"negative scale":   {"nginx", `{"image": "dockerfile/nginx", "scale": -1}`, "scale: must be between 0 and 10000, is -1"},
+		"long name":        {long, `{"image": "dockerfile/nginx"}`, "name: is 300 characters long"},
+		"cannot be pulled": {"nginx", `{"image": "` + c.hosts.MachineIP().String() + `:1/no/such", "services": {"nginx": 80}}`, "pull image"},
+	} {
+		c.put(1, test.container, test.manifest)
+		c.eventually(10*time.Second, name+": the reason is in the status", func() error {
+			s, err := c.status(1, test.container)
+			if err != nil {
+				return err
+			}
+			if text, _ := json.Marshal(s); !strings.Contains(string(text), test.reason) {
+				return fmt.Errorf("status %s", text)
+			}
+			return nil
+		})
+		if out := c.dokkaacfg("status"); !strings.Contains(out, test.reason) {
+			c.t.Errorf("%s: dokkaacfg status does not say %q:\n%s", name, test.reason, out)
+		}
+		if after := c.instances(""); !slices.Equal(before, after) {
+			c.t.Errorf("%s: before %+v, after %+v", name, before, after)
+		}
+	}
+	c.crawls(5*time.Second, "with bad manifests")
+	c.remove(1, long)
+	c.gone(5*time.Second, long)
+	c.put(1, "nginx", c.manifest("nginx"))
+	c.healthy(10*time.Second, "nginx", 1)
+	if after := c.instances(""); !slices.Equal(before, after) {
+		c.t.Errorf("after the former manifest: before %+v, after %+v", before, after)
+	}
+}
+
+// updates: a changed manifest starts a new instance before the old one stops, and the crawler
+// sees no gap.
+func (c *cluster) updates() {
+	before := c.one("nginx")
+	c.put(1, "nginx", `{"image": "dockerfile/nginx", "env": {"COLOUR": "blue"}, "services": {"nginx": 80}}`)
+	most := 0
+	c.eventually(30*time.Second, "updated", func() error {
+		all := c.instances("nginx")
+		if len(all) == 0 {
+			c.t.Fatal("nothing runs during the update")
+		}
+		most = max(most, len(all))
+		if len(all) != 1 || all[0].id == before.id || all[0].name != "dummy---nginx" {
+			return fmt.Errorf("%+v", all)
+		}
+		return nil
+	})
+	if most != 2 {
+		c.t.Errorf("at most %d ran at once, want 2: the new one beside the old", most)
+	}
+	c.healthy(10*time.Second, "nginx", 1)
+	c.crawls(5*time.Second, "after the update")
+}
