@@ -37,8 +37,11 @@ const MaxHosts = 200
 
 var (
 	defaultSubnet = netip.MustParsePrefix("10.101.0.0/24")
-	// enginePools are the subnets of the engines' own networks; each host has them for itself.
-	enginePools = []netip.Prefix{netip.MustParsePrefix("172.29.0.0/16"), netip.MustParsePrefix("172.30.0.0/16")}
+	// engineNets is where the engines' own networks are; each host has it for itself. Of
+	// it, 172.30 is left to the network that containers of the cluster are on.
+	engineNets  = netip.MustParsePrefix("172.28.0.0/14")
+	bridgeIP    = netip.MustParsePrefix("172.29.0.1/24")
+	networkPool = netip.MustParsePrefix("172.31.0.0/16")
 	// The name is part of interface names, which have at most 15 characters.
 	validName = regexp.MustCompile(`^[a-z][a-z0-9]{0,10}$`)
 )
@@ -87,10 +90,8 @@ func New(o Options) (*Cluster, error) {
 	if !c.subnet.Addr().Is4() || c.subnet.Bits() > 24 || c.subnet.Bits() < 8 {
 		return nil, fmt.Errorf("subnet %s: it must be IPv4 and between /8 and /24", c.subnet)
 	}
-	for _, pool := range enginePools {
-		if pool.Overlaps(c.subnet) {
-			return nil, fmt.Errorf("subnet %s overlaps %s, which the hosts' Docker Engines use", c.subnet, pool)
-		}
+	if engineNets.Overlaps(c.subnet) {
+		return nil, fmt.Errorf("subnet %s overlaps %s, which the hosts' Docker Engines use", c.subnet, engineNets)
 	}
 	return c, nil
 }

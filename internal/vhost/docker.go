@@ -60,8 +60,8 @@ func (h *Host) engineConfig() engineConfig {
 		Insecure:     []string{h.cluster.subnet.String()},
 		LogDriver:    "json-file",
 		LogOpts:      map[string]string{"max-size": "10m", "max-file": "3"},
-		BridgeIP:     netip.PrefixFrom(offset(enginePools[0].Addr(), 1), 24).String(),
-		AddressPools: []addressPool{{Base: enginePools[1].String(), Size: 24}},
+		BridgeIP:     bridgeIP.String(),
+		AddressPools: []addressPool{{Base: networkPool.String(), Size: 24}},
 	}
 }
 

@@ -1,0 +1,86 @@
+# What can be made: "make help".
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+ARCH    ?= $(shell go env GOARCH)
+OS      ?= $(shell go env GOOS)
+
+BUILD    := build
+BIN      := $(BUILD)/bin
+DAEMONS  := $(filter-out dokkaacfg,$(notdir $(wildcard cmd/*)))
+LDFLAGS  := -s -w -X github.com/dokkaa/dokkaa/internal/daemon.version=$(VERSION)
+GOBUILD  := CGO_ENABLED=0 go build -trimpath
+TEST     := go test -race -shuffle=on
+# Pinned, and apart from go.mod, which is about the product.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the static binaries into build/bin
+	@mkdir -p $(BIN)
+	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $(BIN)/dokkaacfg ./cmd/dokkaacfg
+	GOOS=linux GOARCH=$(ARCH) $(GOBUILD) -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./cmd/,$(DAEMONS))
+	cd images/etcd && GOOS=linux GOARCH=$(ARCH) $(GOBUILD) -ldflags '-s -w' -o ../../$(BIN)/etcd .
+
+.PHONY: images
+images: build ## Build the container images into build/images
+	go run ./images --arch $(ARCH) --release $(VERSION) --bin $(BIN) --out $(BUILD)/images --cache $(BUILD)/debian
+
+.PHONY: demo
+demo: images ## Walk through nginx and crawler on a real local cluster of two hosts
+	$(BIN)/dokkaacfg demo
+
+.PHONY: test
+test: images ## Check everything that CI checks
+	$(MAKE) --no-print-directory lint
+	$(TEST) -timeout 15m ./...
+	cd images/etcd && $(TEST) ./...
+
+.PHONY: test-faults
+test-faults: images ## Run the whole fault matrix
+	DOKKAA_FAULTS=all $(TEST) -timeout 60m ./test/...
+
+.PHONY: bench
+bench: images ## Measure the stated bounds
+	go test -run '^$$' -bench . -benchtime 3s ./...
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (default 30s)
+	@for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),30s) $$package; \
+		done; \
+	done
+
+.PHONY: lint
+lint: ## Check format and code
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
+	go vet ./...
+	GOOS=darwin go vet ./dokkaacfg ./cmd/dokkaacfg
+	cd images/etcd && go vet ./...
+	go run $(STATICCHECK) ./...
+
+.PHONY: release
+release: ## Pack static binaries for amd64 and arm64, with checksums
+	@rm -rf $(BUILD)/release && mkdir -p $(BUILD)/release
+	@for arch in amd64 arm64; do \
+		name=dokkaa-$(VERSION)-linux-$$arch; dir=$(BUILD)/release/$$name; mkdir -p $$dir/bin; \
+		GOOS=linux GOARCH=$$arch $(GOBUILD) -ldflags '$(LDFLAGS)' -o $$dir/bin/ ./cmd/...; \
+		(cd images/etcd && GOOS=linux GOARCH=$$arch $(GOBUILD) -ldflags '-s -w' -o ../../$$dir/bin/etcd .); \
+		go run ./images --arch $$arch --release $(VERSION) --bin $$dir/bin --out $$dir/images \
+			ambassador conductor etcd gateway skydns; \
+		cp -r LICENSE README.md examples $$dir/ 2>/dev/null || cp -r LICENSE examples $$dir/; \
+		tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C $(BUILD)/release -cf - $$name | gzip -n >$$dir.tar.gz; \
+		rm -rf $$dir; \
+	done
+	cd $(BUILD)/release && sha256sum *.tar.gz | tee SHA256SUMS
+
+.PHONY: clean
+clean: ## Remove what was built; a cluster goes with "dokkaacfg down"
+	rm -rf $(BUILD)

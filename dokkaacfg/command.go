@@ -1,0 +1,110 @@
+// Package dokkaacfg is the command line: it makes, grows, shows and removes clusters.
+package dokkaacfg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/dokkaa/dokkaa/internal/daemon"
+)
+
+// commandLine is what a user can write.
+type commandLine struct {
+	Provider string           `default:"local" help:"Where the hosts are: local."`
+	Cluster  string           `default:"local" help:"Name of the cluster."`
+	Subnet   netip.Prefix     `help:"Network of the virtual hosts; default ${subnet}. Two clusters on one machine need two."`
+	StateDir string           `default:"/var/lib/dokkaa" help:"Directory of what is kept about clusters, one directory each."`
+	Verbose  bool             `help:"Log what happens in detail."`
+	Version  kong.VersionFlag `help:"Print the version and exit."`
+
+	Up     upCommand     `cmd:"" help:"Make the cluster, or bring it up to date; add hosts up to --scale."`
+	Status statusCommand `cmd:"" help:"Show the hosts, and each container: where it runs, or why not."`
+	Down   downCommand   `cmd:"" help:"Remove the cluster and all its data."`
+	Demo   demoCommand   `cmd:"" help:"Make a cluster and walk through the documented example on it."`
+}
+
+// session is what a command works with.
+type session struct {
+	cluster  string
+	provider provider
+	stateDir string
+	in       io.Reader
+	out      io.Writer
+	log      *slog.Logger
+}
+
+// usageError is a mistake in how the program was called.
+type usageError struct{ message string }
+
+func (e usageError) Error() string { return e.message }
+
+// Main runs the command that args name, and returns the exit code: 0 if it did what it should, 1
+// if it did not, 2 for wrong usage.
+func Main(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	err := run(ctx, args, in, out, errOut)
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(errOut, "dokkaacfg: %v (see --help)\n", err)
+		return 2
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		fmt.Fprintln(errOut, "dokkaacfg: interrupted; the same command takes up where it stopped")
+		return 1
+	default:
+		fmt.Fprintf(errOut, "dokkaacfg: %v\n", err)
+		return 1
+	}
+}
+
+func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) error {
+	var c commandLine
+	parser, err := kong.New(&c, kong.Name("dokkaacfg"), kong.Writers(out, errOut),
+		kong.Description("Make, grow, show and remove Dokkaa clusters."),
+		kong.Vars{"version": "dokkaacfg " + daemon.Version(), "subnet": "10.101.0.0/24", "images": defaultImages()},
+		kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		return usageError{err.Error()}
+	}
+	level := slog.LevelWarn
+	if c.Verbose {
+		level = slog.LevelDebug
+	}
+	s := &session{
+		cluster: c.Cluster, stateDir: c.StateDir, in: in, out: out,
+		log: slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level})),
+	}
+	s.provider, err = chooseProvider(c, s.log)
+	if err != nil {
+		return err
+	}
+	return parsed.Run(s)
+}
+
+// defaultImages is the directory of the images that were built with this program: ../images from
+// its own, or where "make images" puts them.
+func defaultImages() string {
+	if program, err := os.Executable(); err == nil {
+		dir := filepath.Join(filepath.Dir(filepath.Dir(program)), "images")
+		if _, err := os.Stat(dir); err == nil {
+			return dir
+		}
+	}
+	return filepath.Join("build", "images")
+}

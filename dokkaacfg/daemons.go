@@ -1,0 +1,114 @@
+package dokkaacfg
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+const (
+	daemonLabel   = "dokkaa.daemon" // on our daemons' containers: the daemon's name
+	configLabel   = "dokkaa.config" // what the container was made from, see daemonSpec.digest
+	etcdVolume    = "dokkaa-etcd"
+	bridgeNetwork = "dokkaa"
+	gatewayPort   = 4001
+	dockerSocket  = "/var/run/docker.sock"
+)
+
+// daemonSpec is one of our daemons as it runs on a host: what would be written after "docker run -d
+// --restart always --network host".
+type daemonSpec struct {
+	name  string
+	env   []string
+	binds []string
+	// once are variables that matter only when the container is first made: a change of them
+	// is no reason to make it anew.
+	once []string
+}
+
+func (d daemonSpec) image() string { return "dokkaa/" + d.name + ":latest" }
+
+// digest tells whether an existing container is what would be made now.
+func (d daemonSpec) digest(imageID string) string {
+	// Strings and slices of them cannot fail to marshal.
+	data, _ := json.Marshal([]any{d.name, imageID, d.env, d.binds})
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:8])
+}
+
+// daemonsOf are the daemons of a host but etcd: they may start in any order.
+func daemonsOf(host netip.Addr, hosts, members []netip.Addr) []daemonSpec {
+	hostIP := "HOST_IP=" + host.String()
+	socket := dockerSocket + ":" + dockerSocket
+	return []daemonSpec{
+		{name: "gateway", env: []string{hostIP, "ETCD_ADDR=" + joinPort(members, 2379, "")}},
+		{name: "skydns", env: []string{hostIP, "ETCD_MACHINES=http://127.0.0.1:4001" + prefixComma(joinPort(others(host, hosts), gatewayPort, "http://"))}},
+		{name: "conductor", env: []string{hostIP, "ETCD_ADDR=" + joinPort(ownFirst(host, hosts), gatewayPort, "")}, binds: []string{socket}},
+		{name: "ambassador", env: []string{hostIP}, binds: []string{socket}},
+	}
+}
+
+// memberCount is how many hosts have an etcd member: an odd number, since an even one loses its
+// majority no later and has more members that can break.
+func memberCount(hosts int) int {
+	switch {
+	case hosts < 3:
+		return 1
+	case hosts < 5:
+		return 3
+	default:
+		return 5
+	}
+}
+
+// etcdDaemon is a member of the given initial cluster; state is "new", or "existing" for one that
+// joins a cluster that runs.
+func etcdDaemon(cluster string, host netip.Addr, initial, state string) daemonSpec {
+	return daemonSpec{
+		name:  "etcd",
+		env:   []string{"HOST_IP=" + host.String(), "ETCD_NAME=" + host.String(), "ETCD_INITIAL_CLUSTER_TOKEN=dokkaa-" + cluster},
+		once:  []string{initialCluster + "=" + initial, "ETCD_INITIAL_CLUSTER_STATE=" + state},
+		binds: []string{etcdVolume + ":/var/lib/etcd"},
+	}
+}
+
+const initialCluster = "ETCD_INITIAL_CLUSTER"
+
+// initialMembers is the value of ETCD_INITIAL_CLUSTER for new members on the hosts.
+func initialMembers(hosts []netip.Addr) string {
+	var all []string
+	for _, host := range hosts {
+		all = append(all, host.String()+"="+peerURL(host))
+	}
+	return strings.Join(all, ",")
+}
+
+func peerURL(host netip.Addr) string { return fmt.Sprintf("http://%s:2380", host) }
+
+// ownFirst are the hosts with the host itself in front.
+func ownFirst(host netip.Addr, hosts []netip.Addr) []netip.Addr {
+	return append([]netip.Addr{host}, others(host, hosts)...)
+}
+
+func others(host netip.Addr, hosts []netip.Addr) []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(hosts), func(other netip.Addr) bool { return other == host })
+}
+
+func joinPort(hosts []netip.Addr, port int, scheme string) string {
+	var all []string
+	for _, host := range hosts {
+		all = append(all, scheme+netip.AddrPortFrom(host, uint16(port)).String())
+	}
+	return strings.Join(all, ",")
+}
+
+func prefixComma(list string) string {
+	if list == "" {
+		return ""
+	}
+	return "," + list
+}

@@ -1,0 +1,63 @@
+package dokkaacfg
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"strings"
+)
+
+type downCommand struct {
+	Yes bool `help:"Do not ask."`
+}
+
+// Run removes the cluster, after it has said what goes and was told to.
+func (d *downCommand) Run(ctx context.Context, s *session) error {
+	release, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer release()
+	leftovers, err := s.provider.leftovers(ctx)
+	if err != nil {
+		return err
+	}
+	if len(leftovers) == 0 {
+		fmt.Fprintf(s.out, "There is nothing of cluster %s.\n", s.cluster)
+		return nil
+	}
+	hosts, err := s.provider.hosts(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "Cluster %s: %s.\n", s.cluster, s.provider.describe())
+	if len(hosts) > 0 {
+		fmt.Fprintf(s.out, "Its hosts, with all their containers and data: %s\n", listAddresses(hosts))
+	}
+	fmt.Fprintf(s.out, "To be removed:\n  %s\n", strings.Join(leftovers, "\n  "))
+	if !d.Yes {
+		if err := s.confirm(); err != nil {
+			return err
+		}
+	}
+	p := newProgress(s.out)
+	if err := s.provider.down(ctx); err != nil {
+		return err
+	}
+	p.done("removed")
+	return nil
+}
+
+// confirm returns nil if the user types the cluster's name.
+func (s *session) confirm() error {
+	fmt.Fprintf(s.out, "Type the cluster's name to remove it: ")
+	answer, err := bufio.NewReader(s.in).ReadString('\n')
+	if strings.TrimSpace(answer) == s.cluster {
+		return nil
+	}
+	if err != nil {
+		fmt.Fprintln(s.out)
+		return usageError{"nobody answers; --yes removes without asking"}
+	}
+	return fmt.Errorf("nothing was removed: %q is not %q", strings.TrimSpace(answer), s.cluster)
+}

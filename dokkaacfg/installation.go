@@ -1,0 +1,228 @@
+package dokkaacfg
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dokkaa/dokkaa/internal/state"
+)
+
+const (
+	startTimeout = 60 * time.Second // of a daemon, and of a host's lease
+	pollInterval = 200 * time.Millisecond
+)
+
+// Installation is what Install does.
+type Installation struct {
+	Cluster string // name
+	Hosts   []Host
+	Images  string // directory
+	Out     io.Writer
+	Log     *slog.Logger
+}
+
+// Install brings the images and our daemons onto the hosts, all as they would be brought by
+// hand, and waits until every daemon is healthy and every host has its lease. What runs as it
+// should is left alone, so it can be called again, with more hosts too.
+func Install(ctx context.Context, o Installation) error {
+	return newInstallation(o, newProgress(cmp.Or[io.Writer](o.Out, io.Discard))).install(ctx)
+}
+
+type installation struct {
+	cluster  string
+	hosts    []Host
+	engines  map[netip.Addr]*engine
+	images   string
+	log      *slog.Logger
+	progress *progress
+}
+
+func newInstallation(o Installation, p *progress) *installation {
+	return &installation{
+		cluster: o.Cluster, hosts: o.Hosts, images: o.Images, progress: p,
+		log:     cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
+		engines: map[netip.Addr]*engine{},
+	}
+}
+
+func (i *installation) install(ctx context.Context) error {
+	if len(i.hosts) == 0 {
+		return errors.New("there are no hosts")
+	}
+	for _, host := range i.hosts {
+		engine, err := connect(ctx, host, i.log)
+		if err != nil {
+			return err
+		}
+		i.engines[host.IP()] = engine
+	}
+	if err := i.loadImages(ctx); err != nil {
+		return err
+	}
+	if err := i.startDaemons(ctx); err != nil {
+		return err
+	}
+	return i.waitLeases(ctx)
+}
+
+func (i *installation) loadImages(ctx context.Context) error {
+	images, err := readImages(i.images)
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	loaded := 0
+	err = i.onEach(ctx, func(ctx context.Context, host Host) error {
+		for _, image := range images {
+			did, err := i.engines[host.IP()].load(ctx, image)
+			if err != nil {
+				return fmt.Errorf("host %s: %w", host.IP(), err)
+			}
+			if did {
+				mu.Lock()
+				loaded++
+				mu.Unlock()
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	i.progress.done("images: %d on each host, %d loaded now", len(images), loaded)
+	return nil
+}
+
+func (i *installation) startDaemons(ctx context.Context) error {
+	members, err := i.startEtcd(ctx)
+	if err != nil {
+		return err
+	}
+	all := addresses(i.hosts)
+	err = i.onEach(ctx, func(ctx context.Context, host Host) error {
+		for _, d := range daemonsOf(host.IP(), all, members) {
+			if err := i.run(ctx, host, d); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return i.onEach(ctx, func(ctx context.Context, host Host) error {
+		names := []string{"gateway", "skydns", "conductor", "ambassador"}
+		for _, member := range members {
+			if member == host.IP() {
+				names = append([]string{"etcd"}, names...)
+			}
+		}
+		for _, name := range names {
+			if err := i.waitHealthy(ctx, host, name); err != nil {
+				return err
+			}
+		}
+		i.progress.done("host %s: %s are healthy", host.IP(), strings.Join(names, ", "))
+		return nil
+	})
+}
+
+// run runs a daemon on a host, and tells if there was anything to do.
+func (i *installation) run(ctx context.Context, host Host, d daemonSpec) error {
+	did, err := i.engines[host.IP()].run(ctx, d)
+	if err != nil {
+		return fmt.Errorf("run %s on host %s: %w", d.name, host.IP(), err)
+	}
+	if did != "" {
+		i.progress.done("host %s: %s %s", host.IP(), d.name, did)
+	}
+	return nil
+}
+
+// waitHealthy waits until a daemon says that it is healthy. The error of one that does not come
+// to it has the end of its log.
+func (i *installation) waitHealthy(ctx context.Context, host Host, name string) error {
+	engine := i.engines[host.IP()]
+	err := i.until(ctx, func(ctx context.Context) error { return engine.healthy(ctx, name) })
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("host %s: %w%s", host.IP(), err, i.logEnd(ctx, host, name))
+}
+
+func (i *installation) logEnd(ctx context.Context, host Host, name string) string {
+	text, err := i.engines[host.IP()].logs(ctx, name, time.Time{}, "10")
+	if err != nil {
+		return "\n" + err.Error()
+	}
+	return fmt.Sprintf("\nThe end of the log of %s on host %s:\n%s", name, host.IP(), text)
+}
+
+// waitLeases waits until every host's conductor has its lease.
+func (i *installation) waitLeases(ctx context.Context) error {
+	keys, err := openKeys(addresses(i.hosts), i.log)
+	if err != nil {
+		return err
+	}
+	defer keys.Close()
+	for _, host := range i.hosts {
+		key := state.HostLeaseKey(host.IP().String())
+		err := i.until(ctx, func(ctx context.Context) error {
+			_, err := keys.Get(ctx, key)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("host %s does not join the cluster: %w%s", host.IP(), err, i.logEnd(ctx, host, "conductor"))
+		}
+	}
+	i.progress.done("cluster: all %d hosts have joined", len(i.hosts))
+	return nil
+}
+
+// onEach does f for all hosts at the same time.
+func (i *installation) onEach(ctx context.Context, f func(context.Context, Host) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, host := range i.hosts {
+		group.Go(func() error { return f(ctx, host) })
+	}
+	return group.Wait()
+}
+
+// until calls f until it returns nil, and returns its last error if that takes too long.
+func (i *installation) until(ctx context.Context, f func(context.Context) error) error {
+	return poll(ctx, startTimeout, f)
+}
+
+func poll(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	var last error
+	for {
+		err := f(limited)
+		if err == nil {
+			return nil
+		}
+		if limited.Err() == nil || last == nil {
+			last = err // not that the time was over, but what it was spent with
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-limited.Done():
+			return fmt.Errorf("%w (waited %s)", last, timeout)
+		case <-ticker.C:
+		}
+	}
+}
