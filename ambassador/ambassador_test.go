@@ -76,7 +76,7 @@ func TestManyLinesAtOnceShareAListing(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if lists := h.engine.lists; lists > 10 {
+	if lists := h.engine.listings(); lists > 10 {
 		t.Errorf("%d listings", lists)
 	}
 	if asked := h.dns.asked(); asked > 5 {

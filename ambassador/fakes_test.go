@@ -18,6 +18,7 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 
 	"github.com/dokkaa/dokkaa/internal/daemon"
 	"github.com/dokkaa/dokkaa/internal/docker"
@@ -121,6 +122,12 @@ func (f *fakeEngine) remove(id string) {
 	delete(f.containers, id)
 }
 
+func (f *fakeEngine) listings() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lists
+}
+
 func (f *fakeEngine) fail(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -151,15 +158,18 @@ type fakeDNS struct {
 func startDNS(t *testing.T) *fakeDNS {
 	t.Helper()
 	f := &fakeDNS{records: make(map[string][]endpoint)}
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.addr = packets.LocalAddr().String()
-	listener, err := net.Listen("tcp", f.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var packets net.PacketConn
+	var listener net.Listener
+	eventually(t, func() (err error) { // the UDP port may be another's TCP port
+		if packets, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+			return err
+		}
+		f.addr = packets.LocalAddr().String()
+		if listener, err = net.Listen("tcp", f.addr); err != nil {
+			packets.Close()
+		}
+		return err
+	})
 	f.servers = []*dns.Server{{PacketConn: packets, Handler: f}, {Listener: listener, Handler: f}}
 	var group sync.WaitGroup
 	for _, server := range f.servers {
@@ -285,15 +295,25 @@ func echo(conn *net.TCPConn) {
 	}
 }
 
-// closedPort is an endpoint that refuses connections.
+// closedPort is an endpoint that refuses connections: bound, so that nobody else gets it, but
+// not listening.
 func closedPort(t *testing.T) endpoint {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return endpoint{addr: listener.Addr().(*net.TCPAddr).AddrPort(), priority: 10, weight: 100}
+	t.Cleanup(func() { unix.Close(socket) })
+	loopback := [4]byte{127, 0, 0, 1}
+	if err := unix.Bind(socket, &unix.SockaddrInet4{Addr: loopback}); err != nil {
+		t.Fatal(err)
+	}
+	addr, err := unix.Getsockname(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := uint16(addr.(*unix.SockaddrInet4).Port)
+	return endpoint{addr: netip.AddrPortFrom(netip.AddrFrom4(loopback), port), priority: 10, weight: 100}
 }
 
 // house is an ambassador with the world around it.
@@ -329,6 +349,12 @@ func startHouse(t *testing.T, change func(*Settings)) *house {
 	})
 	t.Cleanup(h.stop)
 	eventually(t, h.Ready)
+	eventually(t, func() error {
+		if h.callers.isFollowing() {
+			return nil
+		}
+		return errors.New("events are not followed")
+	})
 	h.port = int(h.Addrs()[0].Port())
 	return h
 }
@@ -403,6 +429,12 @@ func (h *house) refused(reason string) float64 {
 		}
 	}
 	return 0
+}
+
+func (c *callers) isFollowing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.following
 }
 
 var errDocker = errors.New("docker is away")

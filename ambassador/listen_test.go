@@ -1,0 +1,169 @@
+package ambassador
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// bridge is an address that comes and goes.
+type bridge struct {
+	mu   sync.Mutex
+	addr netip.Addr
+}
+
+func (b *bridge) get() (netip.Addr, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.addr.IsValid() {
+		return b.addr, errors.New("no bridge")
+	}
+	return b.addr, nil
+}
+
+func (b *bridge) set(addr string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.addr = netip.Addr{}
+	if addr != "" {
+		b.addr = netip.MustParseAddr(addr)
+	}
+}
+
+// startListeners listens on the ports of the bridge, and resets what it accepts.
+func startListeners(t *testing.T, ports PortRange, b *bridge) *listeners {
+	t.Helper()
+	l := newListeners(ports, b.get, func(conn *net.TCPConn, _ int) { reset(conn) }, testEnv().Log)
+	ctx, cancel := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	group.Go(func() { l.run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		group.Wait()
+	})
+	return l
+}
+
+func TestTheListenersFollowTheAddress(t *testing.T) {
+	checkLeaks(t)
+	b := &bridge{}
+	l := startListeners(t, PortRange{}, b)
+	reached := func(addr netip.AddrPort) error {
+		conn, err := net.DialTimeout("tcp", addr.String(), time.Second)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	}
+	if err := l.ready(); err == nil {
+		t.Fatal("ready without an address")
+	}
+	var before netip.AddrPort
+	for _, addr := range []string{"127.0.0.11", "127.0.0.12", "127.0.0.12"} {
+		b.set(addr)
+		eventually(t, func() error {
+			if err := l.ready(); err != nil {
+				return err
+			}
+			if l.address().String() != addr {
+				return fmt.Errorf("listens on %s", l.address())
+			}
+			return reached(l.addrs()[0])
+		})
+		if before.IsValid() && before.Addr().String() != addr && reached(before) == nil {
+			t.Errorf("%s is still listened on", before)
+		}
+		before = l.addrs()[0]
+	}
+	b.set("")
+	eventually(t, func() error {
+		if err := l.ready(); err == nil || !strings.Contains(err.Error(), "no bridge") {
+			return fmt.Errorf("ready: %w", err)
+		}
+		return nil
+	})
+	if l.address().IsValid() || reached(before) == nil {
+		t.Error("listens without the address")
+	}
+}
+
+func TestATakenPortHoldsUpNoOther(t *testing.T) {
+	checkLeaks(t)
+	taken, err := net.Listen("tcp", "127.0.0.13:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := taken.Addr().(*net.TCPAddr).Port
+	ports := PortRange{From: port - 1, To: port + 1}
+	b := &bridge{}
+	b.set("127.0.0.13")
+	l := startListeners(t, ports, b)
+	eventually(t, func() error {
+		if err := l.ready(); err == nil || !strings.Contains(err.Error(), "in use") || len(l.addrs()) != 2 {
+			return fmt.Errorf("ready: %v, listens on %v", err, l.addrs())
+		}
+		return nil
+	})
+	taken.Close()
+	eventually(t, func() error { return l.ready() })
+	if len(l.addrs()) != 3 {
+		t.Errorf("listens on %v", l.addrs())
+	}
+}
+
+func TestOldAndNewRunSideBySide(t *testing.T) {
+	checkLeaks(t)
+	first, err := listen(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	second, err := listen(t.Context(), first.Addr().(*net.TCPAddr).AddrPort())
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Close()
+}
+
+func TestWhatWaitsInTheQueueIsAccepted(t *testing.T) {
+	checkLeaks(t)
+	listener, err := listen(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var accepted int
+	l := newListeners(PortRange{}, nil, func(conn *net.TCPConn, _ int) {
+		accepted++
+		conn.Close()
+	}, testEnv().Log)
+	for range 20 {
+		conn, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	l.open[0] = listener
+	if err := listener.SetDeadline(time.Now().Add(queueGrace)); err != nil {
+		t.Fatal(err)
+	}
+	l.serve(t.Context(), listener)
+	if accepted != 20 {
+		t.Errorf("%d of 20 were accepted", accepted)
+	}
+}
+
+func TestInterfaceAddr(t *testing.T) {
+	if addr, err := interfaceAddr("lo"); err != nil || addr.String() != "127.0.0.1" {
+		t.Errorf("lo: %v, %v", addr, err)
+	}
+	if _, err := interfaceAddr("dokkaa-absent"); err == nil || !strings.Contains(err.Error(), "dokkaa-absent") {
+		t.Errorf("got %v", err)
+	}
+}
