@@ -37,7 +37,14 @@ const (
 )
 
 // upkeep is how often the network and the firewall are looked after.
-const upkeep = 15 * time.Second
+const (
+	upkeep      = 15 * time.Second
+	upkeepRetry = 200 * time.Millisecond
+)
+
+// preparation is how long a host that just started keeps its lease back until it is ready for
+// containers, so that it gets its share as soon as it shows. After that it shows why it is not.
+const preparation = 10 * time.Second
 
 // Conductor is the daemon.
 type Conductor struct {
@@ -52,7 +59,8 @@ type Conductor struct {
 	host     *store.Lease
 	schedule *scheduler
 	isolated atomic.Bool
-	id       string // of this process
+	prepared chan struct{} // closed when the host was first ready for containers
+	id       string        // of this process
 }
 
 // New makes a conductor, or, with settings.Firewall, the firewall alone. It does no I/O.
@@ -75,7 +83,7 @@ func newConductor(settings Settings, st *store.Store, log *slog.Logger) (*Conduc
 	if err != nil {
 		return nil, err
 	}
-	c := &Conductor{settings: settings, log: log, store: st, docker: dockerEngine, id: state.NewInstanceID()}
+	c := &Conductor{settings: settings, log: log, store: st, docker: dockerEngine, id: state.NewInstanceID(), prepared: make(chan struct{})}
 	c.member = &membership{store: st, log: log}
 	c.engine = engine.New(engine.Options{Docker: dockerEngine, Cluster: c.member.clusterID, HostIP: settings.HostIP,
 		Nameservers: nameservers(), Log: log.With("component", "engine")})
@@ -83,7 +91,7 @@ func newConductor(settings Settings, st *store.Store, log *slog.Logger) (*Conduc
 	c.apps = st.NewMirror(state.AppsDir)
 	c.agent = agent.New(agent.Options{HostIP: settings.HostIP, Engine: c.engine, Apps: c.apps, Store: st, Log: log.With("component", "agent")})
 	c.schedule = newScheduler(st, c.apps, hostTTL, log.With("component", "scheduler"))
-	c.host = st.NewLease(store.LeaseOptions{Key: state.HostLeaseKey(settings.HostIP), Value: c.hostValue, TTL: hostTTL, Renew: hostRenew})
+	c.host = st.NewLease(store.LeaseOptions{Key: state.HostLeaseKey(settings.HostIP), Value: c.leaseValue, TTL: hostTTL, Renew: hostRenew})
 	return c, nil
 }
 
@@ -108,7 +116,10 @@ func (c *Conductor) work(ctx context.Context) error {
 	group.Go(func() error { return ended(ctx, c.watchDocker(ctx)) })
 	group.Go(func() error { return c.agent.Run(ctx) })
 	group.Go(func() error { return c.introduce(ctx) })
-	group.Go(func() error { return ended(ctx, c.host.Run(ctx, untilLost)) })
+	group.Go(func() error {
+		c.waitPrepared(ctx)
+		return ended(ctx, c.host.Run(ctx, untilLost))
+	})
 	lease := c.store.NewLease(store.LeaseOptions{Key: state.SchedulerKey, Value: func() string { return c.settings.HostIP + " " + c.id },
 		TTL: schedulerTTL, Renew: schedulerRenew, Exclusive: true})
 	group.Go(func() error { return ended(ctx, lease.Run(ctx, c.schedule.run)) })
@@ -143,13 +154,17 @@ func (c *Conductor) condition() string {
 	return c.agent.Condition()
 }
 
-func (c *Conductor) hostValue() string {
+// leaseValue is what the host says of itself now, infoValue what stays true without it.
+func (c *Conductor) leaseValue() string { return c.hostValue(c.condition()) }
+func (c *Conductor) infoValue() string  { return c.hostValue("") }
+
+func (c *Conductor) hostValue(condition string) string {
 	labels, err := c.settings.labels()
 	if err != nil {
 		panic(err) // was validated
 	}
 	data, err := json.Marshal(state.Host{IP: c.settings.HostIP, ID: c.id, Version: daemon.Version(), Arch: runtime.GOARCH,
-		Labels: labels, Condition: c.condition()})
+		Labels: labels, Condition: condition})
 	if err != nil {
 		panic(err) // strings can be marshalled
 	}
@@ -159,7 +174,7 @@ func (c *Conductor) hostValue() string {
 // introduce writes what the cluster remembers of this host when it is gone.
 func (c *Conductor) introduce(ctx context.Context) error {
 	for {
-		_, err := c.store.Set(ctx, state.HostInfoKey(c.settings.HostIP), c.hostValue(), 0)
+		_, err := c.store.Set(ctx, state.HostInfoKey(c.settings.HostIP), c.infoValue(), 0)
 		if err == nil {
 			return nil
 		}
@@ -168,6 +183,14 @@ func (c *Conductor) introduce(ctx context.Context) error {
 			return nil
 		case <-time.After(joinRetry):
 		}
+	}
+}
+
+func (c *Conductor) waitPrepared(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-c.prepared:
+	case <-time.After(preparation):
 	}
 }
 
@@ -192,12 +215,16 @@ func (c *Conductor) watchDocker(ctx context.Context) error {
 // upkeep keeps the containers' network and the firewall in place. It needs no etcd.
 func (c *Conductor) upkeep(ctx context.Context) error {
 	said := ""
-	for {
+	for first := true; ; {
 		wait := upkeep
 		err := errors.Join(c.engine.EnsureNetwork(ctx), c.ensureFirewall(ctx))
 		c.isolated.Store(err == nil)
+		if first && err == nil {
+			first = false
+			close(c.prepared)
+		}
 		if err != nil {
-			wait = time.Second
+			wait = upkeepRetry
 			if err.Error() != said && ctx.Err() == nil {
 				c.log.Warn("prepare this host for containers", "err", err)
 			}

@@ -39,11 +39,7 @@ func (t *hostTracker) observe(snapshot store.Snapshot, now time.Time) (hosts map
 		}
 		host := hosts[ip]
 		if kind == "lease" || host.IP == "" {
-			// An unreadable value leaves a host without labels, but it is one all the same.
-			if err := json.Unmarshal([]byte(node.Value), &host.Host); err != nil {
-				host.Host = state.Host{}
-			}
-			host.IP = ip
+			host.Host = readHost(ip, node.Value)
 		}
 		if kind == "lease" {
 			t.renew(ip, node, now)
@@ -68,6 +64,17 @@ func (t *hostTracker) observe(snapshot store.Snapshot, now time.Time) (hosts map
 		hosts[ip] = host
 	}
 	return hosts, wake
+}
+
+// readHost reads a host's own word on itself. An unreadable one leaves it without labels, but it is
+// a host all the same.
+func readHost(ip, value string) state.Host {
+	var host state.Host
+	if json.Unmarshal([]byte(value), &host) != nil {
+		host = state.Host{}
+	}
+	host.IP = ip
+	return host
 }
 
 // renew notes a renewal. The first time a lease is seen its remaining TTL tells its age.

@@ -46,6 +46,10 @@ const (
 	resync = 15 * time.Second // between two looks at Docker when nothing hints at a change
 	// hanging is how long Docker may fail to answer before the host takes no new slots.
 	hanging = 15 * time.Second
+	// Docker tells of an event before its list shows what happened. So for a while after each the
+	// list is read again and again.
+	settling      = 300 * time.Millisecond
+	settlingSteps = 30 * time.Millisecond
 )
 
 // Agent reconciles this host's containers with the slots assigned to it.
@@ -54,8 +58,8 @@ type Agent struct {
 	prober    *prober
 	publisher *publisher
 	hint      chan struct{}
-	dirty     atomic.Bool // Docker may have changed since the last list
-	listed    atomic.Int64
+	event     atomic.Int64 // when Docker was last known to have changed, Unix time in nanoseconds
+	listed    atomic.Int64 // when it was last listed, likewise
 
 	containers []engine.Container
 	listedOK   bool
@@ -70,7 +74,6 @@ func New(options Options) *Agent {
 	a := &Agent{Options: options, hint: make(chan struct{}, 1), memory: map[string]*memory{}}
 	a.prober = newProber(a.Hint)
 	a.publisher = newPublisher(options.Store, options.HostIP, options.Log, a.Hint)
-	a.dirty.Store(true)
 	return a
 }
 
@@ -84,7 +87,7 @@ func (a *Agent) Hint() {
 
 // EngineHint makes the agent look again, at Docker too.
 func (a *Agent) EngineHint() {
-	a.dirty.Store(true)
+	a.event.Store(time.Now().UnixNano())
 	a.Hint()
 }
 
@@ -115,7 +118,6 @@ func (a *Agent) Run(ctx context.Context) error {
 			return nil
 		case <-a.hint:
 		case <-time.After(wake):
-			a.dirty.Store(true)
 		}
 	}
 }
@@ -142,24 +144,34 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 	a.probe(ctx, want)
 	a.publisher.want(a.entries(want, now))
 	a.prune(want)
+	wait := resync
 	if !retry.IsZero() {
-		return min(resync, max(retry.Sub(now), time.Millisecond))
+		wait = min(wait, max(retry.Sub(now), time.Millisecond))
 	}
-	return resync
+	if a.settling(now) {
+		wait = min(wait, settlingSteps)
+	}
+	return wait
+}
+
+// settling tells whether Docker changed so short ago that its list may not show it yet.
+func (a *Agent) settling(now time.Time) bool {
+	return now.Sub(time.Unix(0, a.event.Load())) < settling
 }
 
 // look lists the containers if they may have changed.
 func (a *Agent) look(ctx context.Context) error {
-	if !a.dirty.Swap(false) && a.listedOK {
+	now, last := time.Now(), time.Unix(0, a.listed.Load())
+	if a.listedOK && !a.settling(now) && now.Sub(last) < resync {
 		return nil
 	}
 	containers, err := a.Engine.List(ctx)
 	if err != nil {
-		a.dirty.Store(true)
+		a.listedOK = false
 		return err
 	}
 	a.containers, a.listedOK = containers, true
-	a.listed.Store(time.Now().UnixNano())
+	a.listed.Store(now.UnixNano())
 	return nil
 }
 

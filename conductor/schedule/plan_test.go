@@ -182,6 +182,7 @@ func TestUpdateThatNeverGetsHealthyKeepsThePrevious(t *testing.T) {
 	w := newWorld(t, 2)
 	w.put("dummy", "nginx", fmt.Sprintf(nginx, 2))
 	w.settle()
+	before := ids(w.seen)
 	w.put("dummy", "nginx", `{"image": "sick", "scale": 2, "services": {"nginx": 80}}`)
 	w.settle()
 	s := w.status("dummy", "nginx")
@@ -192,6 +193,9 @@ func TestUpdateThatNeverGetsHealthyKeepsThePrevious(t *testing.T) {
 	w.settle()
 	if s := w.status("dummy", "nginx"); s.State != schedule.StateRunning || s.Healthy != 2 || s.Slots[0].Next != "" {
 		t.Errorf("after the former manifest: %+v", s)
+	}
+	if got := ids(w.seen); !maps.Equal(got, before) {
+		t.Errorf("runs %v, before %v: what asks for the same needs no new container", got, before)
 	}
 }
 

@@ -35,7 +35,7 @@ func (c *container) report() {
 		case state.PhaseRunning:
 			status.Running++
 		}
-		updating = updating || slot.Next != nil || slot.Current != nil && slot.Current.Revision != c.revision
+		updating = updating || slot.Next != nil || slot.Current != nil && !c.current(slot.Current)
 		status.Slots = append(status.Slots, s)
 	}
 	status.State = stateOf(status, updating)

@@ -65,9 +65,9 @@ func (c *container) assign(slot *state.Slot, reason, preferred string) (*state.A
 func (c *container) needed(slot state.Slot) bool {
 	next, current := slot.Next, slot.Current
 	switch {
-	case c.placement.lost(next.Host), next.Revision != c.revision:
+	case c.placement.lost(next.Host), !c.current(next):
 		return false
-	case current.Revision != c.revision:
+	case !c.current(current):
 		return true
 	}
 	// The revision is right already: the next is for a host that was lost. One that came back
@@ -84,7 +84,7 @@ func (c *container) replace(n int, slot state.Slot) (reason, why string) {
 			return "", "host " + current.Host + " is lost, but so are too many others: nothing is moved"
 		}
 		return state.ReasonHostLost, ""
-	case current.Revision == c.revision:
+	case c.current(current):
 		return "", ""
 	case c.outgoing(n, slot):
 		return "", "waits until the instance before is gone"
@@ -112,6 +112,12 @@ func (c *container) outgoing(n int, slot state.Slot) bool {
 		}
 	}
 	return false
+}
+
+// current tells whether an assignment's container is what the revision in force asks for: of that
+// revision, or of an earlier one that asked for the same.
+func (c *container) current(a *state.Assignment) bool {
+	return a.Revision == c.revision || c.app.Revisions[a.Revision].Hash == c.app.Revisions[c.revision].Hash
 }
 
 func (c *container) healthy(a *state.Assignment) bool {
