@@ -102,7 +102,7 @@ func (g cgroup) kill(ctx context.Context) error {
 			return last == nil, nil
 		}
 		last = fmt.Errorf("%d processes are left", len(pids))
-		return false, g.signal(pids, syscall.SIGKILL)
+		return false, g.killNow(pids)
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("end control group %s: %w", g, last)
@@ -110,14 +110,17 @@ func (g cgroup) kill(ctx context.Context) error {
 	return err
 }
 
-// signal sends sig to the processes; SIGKILL at one stroke where the kernel can.
-func (g cgroup) signal(pids []int, sig syscall.Signal) error {
-	if sig == syscall.SIGKILL && unified() {
-		if err := os.WriteFile(filepath.Join(g.dir(), "cgroup.kill"), []byte("1"), 0); err == nil {
-			return nil
-		}
-		// Before Linux 5.14 there is no such file.
+// killNow kills all processes in the group, of which pids were seen: at one stroke where the
+// kernel can, which is from Linux 5.14 with version 2 of control groups.
+func (g cgroup) killNow(pids []int) error {
+	if unified() && os.WriteFile(filepath.Join(g.dir(), "cgroup.kill"), []byte("1"), 0) == nil {
+		return nil
 	}
+	return signal(pids, syscall.SIGKILL)
+}
+
+// signal sends sig to the processes. Those that have ended are no error.
+func signal(pids []int, sig syscall.Signal) error {
 	for _, pid := range pids {
 		if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return fmt.Errorf("send %s to process %d: %w", sig, pid, err)

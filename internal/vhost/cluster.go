@@ -176,8 +176,8 @@ func (c *Cluster) Leftovers(ctx context.Context) ([]string, error) {
 	if len(pids) > 0 {
 		all = append(all, fmt.Sprintf("%d processes", len(pids)))
 	}
-	for _, dir := range c.cgroup().dirs() {
-		all = append(all, "control group "+dir)
+	if dirs := c.cgroup().dirs(); len(dirs) > 0 {
+		all = append(all, fmt.Sprintf("control group %s, in %d hierarchies", c.cgroup(), len(dirs)))
 	}
 	names, err := c.namespaces()
 	if err != nil {

@@ -183,7 +183,7 @@ func (h *Host) signalDocker(sig syscall.Signal) error {
 	if err != nil {
 		return err
 	}
-	return h.daemonCgroup().signal(pids, sig)
+	return signal(pids, sig)
 }
 
 func (h *Host) namespace() string    { return h.Name() }
