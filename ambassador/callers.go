@@ -182,6 +182,7 @@ func (c *callers) run(ctx context.Context) {
 	}
 }
 
+// listOnce lists for all who wait. Between two listings that fail nothing is logged.
 func (c *callers) listOnce(ctx context.Context) error {
 	c.mu.Lock()
 	current, epoch := c.next, c.epoch
@@ -189,8 +190,8 @@ func (c *callers) listOnce(ctx context.Context) error {
 	clear(c.ended)
 	c.mu.Unlock()
 
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
-	containers, err := c.list(ctx)
+	limited, cancel := context.WithTimeout(ctx, listTimeout)
+	containers, err := c.list(limited)
 	cancel()
 
 	c.mu.Lock()
@@ -198,20 +199,27 @@ func (c *callers) listOnce(ctx context.Context) error {
 	if err == nil {
 		c.replace(containers)
 		c.listed = epoch
-	} else {
-		c.errors.Inc()
 	}
-	if (err == nil) != (c.err == nil) {
-		if err != nil {
-			c.log.Warn("containers cannot be listed", "err", err)
-		} else {
-			c.log.Info("containers are listed", "callers", len(c.byAddr))
-		}
+	if ctx.Err() == nil { // else it was us who broke it off
+		c.note(err)
 	}
-	c.err = err
 	current.err = err
 	close(current.done)
 	return err
+}
+
+// note keeps the result of a listing. c.mu is held.
+func (c *callers) note(err error) {
+	switch {
+	case err != nil && c.err == nil:
+		c.log.Warn("containers cannot be listed", "err", err)
+	case err == nil && c.err != nil:
+		c.log.Info("containers are listed", "callers", len(c.byAddr))
+	}
+	if err != nil {
+		c.errors.Inc()
+	}
+	c.err = err
 }
 
 // replace makes the table anew. Containers that ended while Docker made the list are left

@@ -21,9 +21,10 @@ type refusals struct {
 }
 
 type refusal struct {
-	source netip.Addr
-	port   int
-	reason string
+	source    netip.Addr
+	port      int
+	container string
+	reason    string
 }
 
 type repetition struct {
@@ -36,7 +37,7 @@ func newRefusals(log *slog.Logger) *refusals {
 }
 
 func (r *refusals) log(source netip.Addr, port int, container, reason string, err error) {
-	hidden, ok := r.admit(refusal{source, port, reason}, time.Now())
+	hidden, ok := r.admit(refusal{source, port, container, reason}, time.Now())
 	if ok {
 		r.to.Info("connection refused", "source", source, "port", port, "container", container,
 			"reason", reason, "err", err, "repeated", hidden)

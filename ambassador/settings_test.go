@@ -68,7 +68,7 @@ func TestValidate(t *testing.T) {
 
 func TestRepeatedRefusalsAreLoggedNowAndThen(t *testing.T) {
 	r := newRefusals(testEnv().Log)
-	key, now := refusal{netip.MustParseAddr("172.30.0.2"), 10001, reasonNoLink}, time.Now()
+	key, now := refusal{netip.MustParseAddr("172.30.0.2"), 10001, "crawler", reasonNoLink}, time.Now()
 	for i, want := range []bool{true, false, false} {
 		if _, ok := r.admit(key, now); ok != want {
 			t.Errorf("refusal %d is logged: %v", i, ok)

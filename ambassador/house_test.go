@@ -1,0 +1,141 @@
+package ambassador
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dokkaa/dokkaa/internal/daemon"
+	"github.com/dokkaa/dokkaa/internal/docker"
+)
+
+// house is an ambassador with the world around it.
+type house struct {
+	*Ambassador
+	t       *testing.T
+	engine  *fakeEngine
+	dns     *fakeDNS
+	metrics *prometheus.Registry
+	port    int // that it listens on
+	stop    func()
+}
+
+func startHouse(t *testing.T, change func(*Settings)) *house {
+	t.Helper()
+	checkLeaks(t)
+	h := &house{t: t, engine: &fakeEngine{}, dns: startDNS(t)}
+	settings := Settings{ListenAddr: "127.0.0.1", DNSAddr: h.dns.addr, MaxConnections: 100, DrainTimeout: 5 * time.Second}
+	if change != nil {
+		change(&settings)
+	}
+	env := testEnv()
+	h.metrics = env.Metrics
+	h.Ambassador = newAmbassador(settings, env, h.engine)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	h.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	t.Cleanup(h.stop)
+	eventually(t, h.Ready)
+	eventually(t, func() error {
+		if h.callers.isFollowing() {
+			return nil
+		}
+		return errors.New("events are not followed")
+	})
+	h.port = int(h.Addrs()[0].Port())
+	return h
+}
+
+func testEnv() daemon.Env {
+	return daemon.Env{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: prometheus.NewRegistry()}
+}
+
+// link runs a container at addr that may reach the endpoints as service "web".
+func (h *house) link(addr string, endpoints ...endpoint) {
+	h.t.Helper()
+	h.dns.set("web.shop.skydns.local", endpoints...)
+	h.engine.start("crawler", addr, map[int]string{h.port: "web.shop.skydns.local"})
+	h.engine.tell(docker.Event{Type: "container", Action: "start", ID: "crawler"})
+}
+
+// dial connects to the ambassador from the address.
+func (h *house) dial(from string) *net.TCPConn {
+	h.t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: waitFor}
+	conn, err := dialer.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", h.port))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(2 * waitFor)); err != nil {
+		h.t.Fatal(err)
+	}
+	return conn.(*net.TCPConn)
+}
+
+// ask connects from the address and reads all that comes.
+func (h *house) ask(from string) (string, error) {
+	h.t.Helper()
+	conn := h.dial(from)
+	defer conn.Close()
+	text, err := io.ReadAll(conn)
+	return string(text), err
+}
+
+func (h *house) wantAnswer(from, want string) {
+	h.t.Helper()
+	if got, err := h.ask(from); err != nil || got != want {
+		h.t.Fatalf("from %s: got %q, %v; want %q", from, got, err, want)
+	}
+}
+
+func (h *house) wantRefused(from, reason string) {
+	h.t.Helper()
+	before := h.refused(reason)
+	got, err := h.ask(from)
+	if err == nil || got != "" {
+		h.t.Fatalf("from %s: got %q, %v; want a reset without a byte", from, got, err)
+	}
+	if after := h.refused(reason); after != before+1 {
+		h.t.Errorf("refused %q %v times more, want 1", reason, after-before)
+	}
+}
+
+// refused reads the metric.
+func (h *house) refused(reason string) float64 {
+	h.t.Helper()
+	families, err := h.metrics.Gather()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			if labels := metric.GetLabel(); len(labels) == 1 && labels[0].GetValue() == reason {
+				return metric.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
+}
+
+func (c *callers) isFollowing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.following
+}
+
+var errDocker = errors.New("docker is away")
