@@ -309,12 +309,15 @@ func TestConnectionsAreLimited(t *testing.T) {
 	h.wantRefused("127.0.0.2", reasonBusy)
 	open[0].Close()
 	eventually(t, func() error {
-		conn := h.dial("127.0.0.2")
+		conn, err := h.tryDial("127.0.0.2")
+		if err != nil {
+			return err
+		}
 		defer conn.Close()
 		if _, err := conn.Write([]byte("x")); err != nil {
 			return err
 		}
-		_, err := io.ReadFull(conn, make([]byte, 1))
+		_, err = io.ReadFull(conn, make([]byte, 1))
 		return err
 	})
 }

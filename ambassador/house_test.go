@@ -72,25 +72,34 @@ func (h *house) link(addr string, endpoints ...endpoint) {
 	h.engine.tell(docker.Event{Type: "container", Action: "start", ID: "crawler"})
 }
 
-// dial connects to the ambassador from the address.
-func (h *house) dial(from string) *net.TCPConn {
-	h.t.Helper()
+// tryDial connects to the ambassador from the address. A refusal may show here already: a
+// reset can overtake the end of connect(2).
+func (h *house) tryDial(from string) (*net.TCPConn, error) {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: waitFor}
 	conn, err := dialer.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", h.port))
 	if err != nil {
-		h.t.Fatal(err)
+		return nil, err
 	}
 	h.t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(2 * waitFor)); err != nil {
+	return conn.(*net.TCPConn), conn.SetDeadline(time.Now().Add(2 * waitFor))
+}
+
+// dial is tryDial for a connection that is not refused.
+func (h *house) dial(from string) *net.TCPConn {
+	h.t.Helper()
+	conn, err := h.tryDial(from)
+	if err != nil {
 		h.t.Fatal(err)
 	}
-	return conn.(*net.TCPConn)
+	return conn
 }
 
 // ask connects from the address and reads all that comes.
 func (h *house) ask(from string) (string, error) {
-	h.t.Helper()
-	conn := h.dial(from)
+	conn, err := h.tryDial(from)
+	if err != nil {
+		return "", err
+	}
 	defer conn.Close()
 	text, err := io.ReadAll(conn)
 	return string(text), err
