@@ -42,9 +42,13 @@ const (
 	upkeepRetry = 200 * time.Millisecond
 )
 
-// preparation is how long a host that just started keeps its lease back until it is ready for
-// containers, so that it gets its share as soon as it shows. After that it shows why it is not.
-const preparation = 10 * time.Second
+const (
+	// preparation is how long a host that just started keeps its lease back until it is fit for
+	// containers, so that it gets its share as soon as it shows. After that it shows why it is not.
+	preparation = 10 * time.Second
+	// conditionPoll is how often it is looked whether the host's condition changed.
+	conditionPoll = 100 * time.Millisecond
+)
 
 // Conductor is the daemon.
 type Conductor struct {
@@ -59,8 +63,7 @@ type Conductor struct {
 	host     *store.Lease
 	schedule *scheduler
 	isolated atomic.Bool
-	prepared chan struct{} // closed when the host was first ready for containers
-	id       string        // of this process
+	id       string // of this process
 }
 
 // New makes a conductor, or, with settings.Firewall, the firewall alone. It does no I/O.
@@ -83,7 +86,7 @@ func newConductor(settings Settings, st *store.Store, log *slog.Logger) (*Conduc
 	if err != nil {
 		return nil, err
 	}
-	c := &Conductor{settings: settings, log: log, store: st, docker: dockerEngine, id: state.NewInstanceID(), prepared: make(chan struct{})}
+	c := &Conductor{settings: settings, log: log, store: st, docker: dockerEngine, id: state.NewInstanceID()}
 	c.member = &membership{store: st, log: log}
 	c.engine = engine.New(engine.Options{Docker: dockerEngine, Cluster: c.member.clusterID, HostIP: settings.HostIP,
 		Nameservers: nameservers(), Log: log.With("component", "engine")})
@@ -117,10 +120,10 @@ func (c *Conductor) work(ctx context.Context) error {
 	group.Go(func() error { return c.agent.Run(ctx) })
 	group.Go(func() error { return c.introduce(ctx) })
 	group.Go(func() error {
-		c.waitPrepared(ctx)
-		return ended(ctx, c.host.Run(ctx, untilLost))
+		c.waitFit(ctx)
+		return ended(ctx, c.host.Run(ctx, c.tellCondition))
 	})
-	lease := c.store.NewLease(store.LeaseOptions{Key: state.SchedulerKey, Value: func() string { return c.settings.HostIP + " " + c.id },
+	lease := c.store.NewLease(store.LeaseOptions{Key: state.SchedulerKey, Value: func() string { return c.settings.HostIP + " " + state.NewInstanceID() },
 		TTL: schedulerTTL, Renew: schedulerRenew, Exclusive: true})
 	group.Go(func() error { return ended(ctx, lease.Run(ctx, c.schedule.run)) })
 	return group.Wait()
@@ -186,11 +189,36 @@ func (c *Conductor) introduce(ctx context.Context) error {
 	}
 }
 
-func (c *Conductor) waitPrepared(ctx context.Context) {
-	select {
-	case <-ctx.Done():
-	case <-c.prepared:
-	case <-time.After(preparation):
+// waitFit returns when the host is fit for containers, or may not keep it to itself any longer.
+func (c *Conductor) waitFit(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, preparation)
+	defer cancel()
+	c.eachPoll(ctx, func() bool { return c.condition() != "" })
+}
+
+// tellCondition has the lease renewed at once when the host's condition changes, until ctx ends.
+func (c *Conductor) tellCondition(ctx context.Context) error {
+	told := c.condition()
+	c.eachPoll(ctx, func() bool {
+		if now := c.condition(); now != told {
+			told = now
+			c.host.Touch()
+		}
+		return true
+	})
+	return nil
+}
+
+// eachPoll calls goOn again and again until it returns false or ctx ends.
+func (c *Conductor) eachPoll(ctx context.Context, goOn func() bool) {
+	ticker := time.NewTicker(conditionPoll)
+	defer ticker.Stop()
+	for goOn() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
 	}
 }
 
@@ -215,14 +243,10 @@ func (c *Conductor) watchDocker(ctx context.Context) error {
 // upkeep keeps the containers' network and the firewall in place. It needs no etcd.
 func (c *Conductor) upkeep(ctx context.Context) error {
 	said := ""
-	for first := true; ; {
+	for {
 		wait := upkeep
 		err := errors.Join(c.engine.EnsureNetwork(ctx), c.ensureFirewall(ctx))
 		c.isolated.Store(err == nil)
-		if first && err == nil {
-			first = false
-			close(c.prepared)
-		}
 		if err != nil {
 			wait = upkeepRetry
 			if err.Error() != said && ctx.Err() == nil {
@@ -286,12 +310,6 @@ func (f *firewallDaemon) Run(ctx context.Context) error {
 	group.Go(func() error { return ended(ctx, f.hosts.Run(ctx)) })
 	group.Go(func() error { return f.Firewall.Run(ctx) })
 	return group.Wait()
-}
-
-// untilLost holds a lease that nothing else depends on.
-func untilLost(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
 }
 
 // ended turns the error of something that ended because it was told to into none.

@@ -124,13 +124,13 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // pass compares once, starts what is to be done, and says how long to wait for the next time.
 func (a *Agent) pass(ctx context.Context) time.Duration {
-	snapshot := a.Apps.Snapshot()
-	if !snapshot.Listed {
-		return resync
-	}
 	if err := a.look(ctx); err != nil {
 		a.Log.Warn("look at Docker", "err", err)
 		return time.Second
+	}
+	snapshot := a.Apps.Snapshot()
+	if !snapshot.Listed {
+		return resync
 	}
 	want := desired(a.HostIP, snapshot)
 	now := time.Now()

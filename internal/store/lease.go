@@ -34,11 +34,20 @@ type Lease struct {
 	options LeaseOptions
 	log     *slog.Logger
 	renewed atomic.Pointer[time.Time]
+	touched chan struct{}
 }
 
 // NewLease returns a lease that nobody holds until it runs.
 func (s *Store) NewLease(o LeaseOptions) *Lease {
-	return &Lease{store: s, options: o, log: s.log.With("lease", o.Key)}
+	return &Lease{store: s, options: o, log: s.log.With("lease", o.Key), touched: make(chan struct{}, 1)}
+}
+
+// Touch has a held lease renewed at once, because its Value changed. It never blocks.
+func (l *Lease) Touch() {
+	select {
+	case l.touched <- struct{}{}:
+	default: // is due already
+	}
 }
 
 // Renewed is when the last successful renewal began, zero before the first acquisition.
@@ -94,6 +103,8 @@ func (l *Lease) hold(ctx context.Context, value string, held func(context.Contex
 		case <-ctx.Done():
 			timer.Stop()
 			return false, <-done
+		case <-l.touched:
+			timer.Stop()
 		case <-timer.C:
 		}
 		if value, err = l.renew(ctx, value); err != nil && ctx.Err() == nil {

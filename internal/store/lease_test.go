@@ -249,3 +249,22 @@ func TestWorkThatEndsItselfEndsTheLease(t *testing.T) {
 	_, err = s.Get(t.Context(), "/x")
 	wantErr(t, "the key", err, ErrNotFound)
 }
+
+func TestTouchedLeaseIsRenewedAtOnce(t *testing.T) {
+	t.Parallel()
+	s := open(t, etcdtest.Start(t, 1).Endpoints())
+	var value atomic.Pointer[string]
+	first, second := "first", "second"
+	value.Store(&first)
+	h := startHolder(t, s, LeaseOptions{Key: "/touched", Value: func() string { return *value.Load() }, TTL: time.Minute, Renew: 30 * time.Second})
+	h.waitHeld(t, 10*time.Second)
+	value.Store(&second)
+	h.lease.Touch()
+	etcdtest.WaitFor(t, 10*time.Second, func() error {
+		n, err := s.Get(t.Context(), "/touched")
+		if err == nil && n.Value != second {
+			err = fmt.Errorf("holds %q", n.Value)
+		}
+		return err
+	})
+}
