@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 
 	"github.com/alecthomas/kong"
 
@@ -30,6 +31,9 @@ type commandLine struct {
 	Down   downCommand   `cmd:"" help:"Remove the cluster and all its data."`
 	Demo   demoCommand   `cmd:"" help:"Make a cluster and walk through the documented example on it."`
 }
+
+// clusterName is short because names of network interfaces are.
+var clusterName = regexp.MustCompile(`^[a-z][a-z0-9]{0,10}$`)
 
 // session is what a command works with.
 type session struct {
@@ -70,7 +74,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	var c commandLine
 	parser, err := kong.New(&c, kong.Name("dokkaacfg"), kong.Writers(out, errOut),
 		kong.Description("Make, grow, show and remove Dokkaa clusters."),
-		kong.Vars{"version": "dokkaacfg " + daemon.Version(), "subnet": "10.101.0.0/24", "images": defaultImages()},
+		kong.Vars{"version": "dokkaacfg " + daemon.Version(), "subnet": "10.101.0.0/24", "images": defaultImages(), "manifests": defaultManifests()},
 		kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
 		return err
@@ -81,6 +85,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	parsed, err := parser.Parse(args)
 	if err != nil {
 		return usageError{err.Error()}
+	}
+	if !clusterName.MatchString(c.Cluster) {
+		return usageError{fmt.Sprintf("cluster name %q: it must be a lower-case letter and at most 10 more letters and digits", c.Cluster)}
 	}
 	level := slog.LevelWarn
 	if c.Verbose {
@@ -97,14 +104,25 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	return parsed.Run(s)
 }
 
-// defaultImages is the directory of the images that were built with this program: ../images from
-// its own, or where "make images" puts them.
-func defaultImages() string {
-	if program, err := os.Executable(); err == nil {
-		dir := filepath.Join(filepath.Dir(filepath.Dir(program)), "images")
-		if _, err := os.Stat(dir); err == nil {
-			return dir
-		}
+// defaultImages is the directory of the images that were built with this program, or where "make
+// images" puts them.
+func defaultImages() string { return besideProgram("images", filepath.Join("build", "images")) }
+
+// defaultManifests is the directory of the example's manifests.
+func defaultManifests() string {
+	dir := filepath.Join("examples", "nginx-and-crawler")
+	return besideProgram(filepath.Join("..", dir), besideProgram(dir, dir))
+}
+
+// besideProgram is the directory dir beside that of this program, or fallback if there is none.
+func besideProgram(dir, fallback string) string {
+	program, err := os.Executable()
+	if err != nil {
+		return fallback
 	}
-	return filepath.Join("build", "images")
+	dir = filepath.Join(filepath.Dir(filepath.Dir(program)), dir)
+	if _, err := os.Stat(dir); err != nil {
+		return fallback
+	}
+	return dir
 }

@@ -10,14 +10,22 @@ import (
 	"strings"
 )
 
+// Labels of what we put on an engine.
 const (
-	daemonLabel   = "dokkaa.daemon" // on our daemons' containers: the daemon's name
-	configLabel   = "dokkaa.config" // what the container was made from, see daemonSpec.digest
-	etcdVolume    = "dokkaa-etcd"
-	bridgeNetwork = "dokkaa"
-	gatewayPort   = 4001
-	dockerSocket  = "/var/run/docker.sock"
+	daemonLabel = "dokkaa.daemon" // the daemon's name
+	configLabel = "dokkaa.config" // what its container was made from, see daemonSpec.digest
+	imageLabel  = "org.opencontainers.image.source=https://github.com/dokkaa/dokkaa"
 )
+
+const (
+	etcdName     = "etcd"
+	etcdVolume   = "dokkaa-etcd"
+	gatewayPort  = 4001
+	dockerSocket = "/var/run/docker.sock"
+)
+
+// daemonNames are the names of our daemons' containers; etcd's is not on every host.
+var daemonNames = []string{etcdName, "gateway", "skydns", "conductor", "ambassador"}
 
 // daemonSpec is one of our daemons as it runs on a host: what would be written after "docker run -d
 // --restart always --network host".
@@ -69,7 +77,7 @@ func memberCount(hosts int) int {
 // joins a cluster that runs.
 func etcdDaemon(cluster string, host netip.Addr, initial, state string) daemonSpec {
 	return daemonSpec{
-		name:  "etcd",
+		name:  etcdName,
 		env:   []string{"HOST_IP=" + host.String(), "ETCD_NAME=" + host.String(), "ETCD_INITIAL_CLUSTER_TOKEN=dokkaa-" + cluster},
 		once:  []string{initialCluster + "=" + initial, "ETCD_INITIAL_CLUSTER_STATE=" + state},
 		binds: []string{etcdVolume + ":/var/lib/etcd"},
@@ -89,13 +97,14 @@ func initialMembers(hosts []netip.Addr) string {
 
 func peerURL(host netip.Addr) string { return fmt.Sprintf("http://%s:2380", host) }
 
+// others are all but the one.
+func others[T comparable](one T, all []T) []T {
+	return slices.DeleteFunc(slices.Clone(all), func(other T) bool { return other == one })
+}
+
 // ownFirst are the hosts with the host itself in front.
 func ownFirst(host netip.Addr, hosts []netip.Addr) []netip.Addr {
 	return append([]netip.Addr{host}, others(host, hosts)...)
-}
-
-func others(host netip.Addr, hosts []netip.Addr) []netip.Addr {
-	return slices.DeleteFunc(slices.Clone(hosts), func(other netip.Addr) bool { return other == host })
 }
 
 func joinPort(hosts []netip.Addr, port int, scheme string) string {

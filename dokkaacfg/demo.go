@@ -2,6 +2,7 @@ package dokkaacfg
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -16,7 +17,7 @@ import (
 type demoCommand struct {
 	Scale     int    `default:"2" help:"Number of hosts."`
 	Images    string `default:"${images}" help:"Directory of the images."`
-	Manifests string `default:"examples/nginx-and-crawler" help:"Directory of the example's manifests."`
+	Manifests string `default:"${manifests}" help:"Directory of the example's manifests."`
 }
 
 const (
@@ -70,7 +71,8 @@ func (d *demoCommand) putManifests(ctx context.Context, p *progress, host netip.
 			return fmt.Errorf("read manifest (--manifests says where it is): %w", err)
 		}
 		command := putCommand(host, ref)
-		p.say("%s.json: %s", ref.Name, strings.TrimSpace(string(manifest)))
+		p.say("%s.json:", ref.Name)
+		p.quote(strings.TrimSpace(string(manifest)))
 		p.say("$ %s", command)
 		limited, cancel := context.WithTimeout(ctx, requestTimeout)
 		cmd := exec.CommandContext(limited, "sh", "-c", command)
@@ -88,7 +90,7 @@ func (d *demoCommand) putManifests(ctx context.Context, p *progress, host netip.
 
 func orRefused(err error) error {
 	if err == nil {
-		return fmt.Errorf("the gateway refuses")
+		return errors.New("the gateway refuses")
 	}
 	return err
 }
@@ -144,10 +146,7 @@ func (r report) placement(ref state.Ref) (where, what string) {
 			return "", "its manifest is refused: " + strings.Join(c.Errors, "; ")
 		}
 		for _, slot := range c.Slots {
-			what = fmt.Sprintf("%s on host %s", slot.Phase, slot.Host)
-			if slot.Reason != "" {
-				what += ": " + slot.Reason
-			}
+			what = describeSlot(slot)
 			if slot.Phase == state.PhaseHealthy && slot.Next == "" {
 				return slot.Host, what
 			}
@@ -158,6 +157,17 @@ func (r report) placement(ref state.Ref) (where, what string) {
 		return "", what
 	}
 	return "", "not known yet"
+}
+
+func describeSlot(slot state.SlotStatus) string {
+	what := string(slot.Phase)
+	if slot.Host != "" {
+		what += " on host " + slot.Host
+	}
+	if slot.Reason != "" {
+		what += ": " + slot.Reason
+	}
+	return what
 }
 
 // showPage waits until the crawler's own log has the page, and shows it.
@@ -181,9 +191,7 @@ func (s *session) showPage(ctx context.Context, p *progress, hosts []Host, where
 	if err != nil {
 		return fmt.Errorf("see the page in the crawler's log: %w", err)
 	}
-	for line := range strings.Lines(page) {
-		p.say("  | %s", strings.TrimRight(line, "\n"))
-	}
+	p.quote(page)
 	p.done("nginx's page came through the ambassador")
 	return nil
 }

@@ -106,8 +106,8 @@ func (e *engine) run(ctx context.Context, d daemonSpec) (did string, err error) 
 	did = "started"
 	if existing != nil {
 		switch {
-		case existing.Config.Labels[daemonLabel] != d.name:
-			return "", fmt.Errorf("there is a container %s that Dokkaa did not make; rename or remove it", d.name)
+		case !isOurs(existing, d.name):
+			return "", errors.New("there is a container of that name that Dokkaa did not make")
 		case existing.Config.Labels[configLabel] == digest && existing.State.Running:
 			return "", nil
 		case existing.Config.Labels[configLabel] == digest:
@@ -124,6 +124,11 @@ func (e *engine) run(ctx context.Context, d daemonSpec) (did string, err error) 
 		return "", err
 	}
 	return did, e.start(ctx, id)
+}
+
+// isOurs tells whether the container is the daemon's, made by us.
+func isOurs(container *dockerclient.Container, name string) bool {
+	return container.Config != nil && container.Config.Labels[daemonLabel] == name
 }
 
 // keepOnce takes the variables that were set for the first container over from it.
@@ -205,7 +210,11 @@ func (e *engine) healthy(ctx context.Context, name string) error {
 	if err := e.client.StartExec(exec.ID, dockerclient.StartExecOptions{OutputStream: &out, ErrorStream: &out, Context: ctx}); err != nil {
 		return fmt.Errorf("check health of %s: %w", name, err)
 	}
-	result, err := e.client.InspectExec(exec.ID)
+	var result *dockerclient.ExecInspect
+	err = bounded(ctx, func() (err error) {
+		result, err = e.client.InspectExec(exec.ID)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("check health of %s: %w", name, err)
 	}

@@ -34,7 +34,7 @@ func readImages(dir string) ([]imageFile, error) {
 		images = append(images, image)
 		have[image.tag] = true
 	}
-	for _, name := range []string{"etcd", "gateway", "skydns", "conductor", "ambassador"} {
+	for _, name := range daemonNames {
 		if tag := (daemonSpec{name: name}).image(); !have[tag] {
 			return nil, fmt.Errorf("no image %s in %s: make images builds it, --images says where they are", tag, dir)
 		}

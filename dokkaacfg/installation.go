@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -66,6 +67,9 @@ func (i *installation) install(ctx context.Context) error {
 		}
 		i.engines[host.IP()] = engine
 	}
+	if err := i.refuseForeign(ctx); err != nil {
+		return err
+	}
 	if err := i.loadImages(ctx); err != nil {
 		return err
 	}
@@ -73,6 +77,23 @@ func (i *installation) install(ctx context.Context) error {
 		return err
 	}
 	return i.waitLeases(ctx)
+}
+
+// refuseForeign fails before anything is changed, if a container that is not ours has a name
+// that one of ours needs.
+func (i *installation) refuseForeign(ctx context.Context) error {
+	return i.onEach(ctx, func(ctx context.Context, host Host) error {
+		for _, name := range daemonNames {
+			container, err := i.engines[host.IP()].find(ctx, name)
+			if err != nil {
+				return fmt.Errorf("host %s: %w", host.IP(), err)
+			}
+			if container != nil && !isOurs(container, name) {
+				return fmt.Errorf("host %s has a container named %s that Dokkaa did not make; rename or remove it", host.IP(), name)
+			}
+		}
+		return nil
+	})
 }
 
 func (i *installation) loadImages(ctx context.Context) error {
@@ -121,11 +142,9 @@ func (i *installation) startDaemons(ctx context.Context) error {
 		return err
 	}
 	return i.onEach(ctx, func(ctx context.Context, host Host) error {
-		names := []string{"gateway", "skydns", "conductor", "ambassador"}
-		for _, member := range members {
-			if member == host.IP() {
-				names = append([]string{"etcd"}, names...)
-			}
+		names := daemonNames
+		if !slices.Contains(members, host.IP()) {
+			names = others(etcdName, names)
 		}
 		for _, name := range names {
 			if err := i.waitHealthy(ctx, host, name); err != nil {
@@ -185,7 +204,7 @@ func (i *installation) waitLeases(ctx context.Context) error {
 			return fmt.Errorf("host %s does not join the cluster: %w%s", host.IP(), err, i.logEnd(ctx, host, "conductor"))
 		}
 	}
-	i.progress.done("cluster: all %d hosts have joined", len(i.hosts))
+	i.progress.done("cluster: hosts that have joined: %d", len(i.hosts))
 	return nil
 }
 

@@ -66,11 +66,11 @@ func (m members) has(host Host) bool { return slices.Contains(m.on, host.IP()) }
 func (i *installation) existingMembers(ctx context.Context) (members, error) {
 	var found members
 	for _, host := range i.hosts {
-		container, err := i.engines[host.IP()].find(ctx, "etcd")
+		container, err := i.engines[host.IP()].find(ctx, etcdName)
 		if err != nil {
 			return members{}, err
 		}
-		if container == nil || container.Config.Labels[daemonLabel] != "etcd" {
+		if container == nil || !isOurs(container, etcdName) {
 			continue
 		}
 		found.on = append(found.on, host.IP())
@@ -106,7 +106,7 @@ func (i *installation) joinEtcd(ctx context.Context, host Host, running []netip.
 		return err
 	}
 	// The next one is added only when this one counts: until then a majority hangs on it.
-	return i.waitHealthy(ctx, host, "etcd")
+	return i.waitHealthy(ctx, host, etcdName)
 }
 
 // etcdMember is a member as etcd's v2 API shows it.

@@ -9,9 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"time"
-
-	dockerclient "github.com/fsouza/go-dockerclient"
 
 	"github.com/dokkaa/dokkaa/internal/docker"
 )
@@ -82,104 +79,23 @@ func (o *ownEngine) hosts(ctx context.Context) ([]Host, error) {
 	return []Host{o}, nil
 }
 
-// containers are the daemons, the conductor's helpers, and all that it runs.
-func (o *ownEngine) containers(ctx context.Context) ([]dockerclient.APIContainers, error) {
-	client, err := o.engine.Client(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	var all []dockerclient.APIContainers
-	// The conductor first, or it would start again what is removed.
-	for _, label := range []string{daemonLabel, "dokkaa.helper", "dokkaa.app"} {
-		found, err := client.ListContainers(dockerclient.ListContainersOptions{
-			All: true, Filters: map[string][]string{"label": {label}}, Context: ctx,
-		})
-		if err != nil {
-			return nil, fmt.Errorf("list containers: %w", err)
-		}
-		all = append(all, found...)
-	}
-	return all, nil
-}
-
 func (o *ownEngine) leftovers(ctx context.Context) ([]string, error) {
-	containers, err := o.containers(ctx)
-	if err != nil {
-		return nil, err
-	}
+	remains, err := o.remains(ctx)
 	var all []string
-	for _, c := range containers {
-		all = append(all, fmt.Sprintf("container %s", c.Names[0][1:]))
+	for _, r := range remains {
+		all = append(all, r.what)
 	}
-	client, err := o.engine.Client(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	volumes, err := client.ListVolumes(dockerclient.ListVolumesOptions{Filters: map[string][]string{"name": {etcdVolume}}, Context: ctx})
-	if err != nil {
-		return nil, fmt.Errorf("list volumes: %w", err)
-	}
-	for _, volume := range volumes {
-		if volume.Name == etcdVolume {
-			all = append(all, "volume "+etcdVolume)
-		}
-	}
-	networks, err := networks(client)
-	if err != nil {
-		return nil, err
-	}
-	for range networks {
-		all = append(all, "network "+bridgeNetwork)
-	}
-	return all, nil
-}
-
-// networks is the bridge that the conductor made, if it is there.
-func networks(client *dockerclient.Client) ([]dockerclient.Network, error) {
-	all, err := client.FilteredListNetworks(dockerclient.NetworkFilterOpts{"name": {bridgeNetwork: true}})
-	if err != nil {
-		return nil, fmt.Errorf("list networks: %w", err)
-	}
-	var ours []dockerclient.Network
-	for _, network := range all { // the filter takes a part of the name for it
-		if network.Name == bridgeNetwork && len(network.Labels) > 0 {
-			ours = append(ours, network)
-		}
-	}
-	return ours, nil
+	return all, err
 }
 
 func (o *ownEngine) down(ctx context.Context) error {
-	containers, err := o.containers(ctx)
+	remains, err := o.remains(ctx)
 	if err != nil {
 		return err
 	}
-	client, err := o.engine.Client(ctx)
-	if err != nil {
-		return err
-	}
-	for _, c := range containers {
-		if err := removeContainer(ctx, client, c.ID); err != nil {
-			return err
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	err = client.RemoveVolumeWithOptions(dockerclient.RemoveVolumeOptions{Name: etcdVolume, Context: ctx})
-	if err != nil && !docker.IsNotFound(err) {
-		return fmt.Errorf("remove volume %s: %w", etcdVolume, err)
-	}
-	networks, err := networks(client)
-	if err != nil {
-		return err
-	}
-	for _, network := range networks {
-		if err := client.RemoveNetwork(network.ID); err != nil && !docker.IsNotFound(err) {
-			return fmt.Errorf("remove network %s: %w", bridgeNetwork, err)
+	for _, r := range remains {
+		if err := r.remove(ctx); err != nil && !docker.IsNotFound(err) {
+			return fmt.Errorf("remove %s: %w", r.what, err)
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package dokkaacfg
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 )
@@ -30,6 +31,13 @@ func (p *progress) title(format string, args ...any) {
 // say tells something that takes no time.
 func (p *progress) say(format string, args ...any) {
 	fmt.Fprintf(p.out, "   %s\n", fmt.Sprintf(format, args...))
+}
+
+// quote shows text from elsewhere.
+func (p *progress) quote(text string) {
+	for line := range strings.Lines(text) {
+		p.say("  | %s", strings.TrimRight(line, "\n"))
+	}
 }
 
 // done tells that a step is done.

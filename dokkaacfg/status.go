@@ -107,16 +107,12 @@ func readHosts(known []netip.Addr, nodes []store.Node) ([]hostReport, error) {
 		switch {
 		case ok && kind == "instances":
 			host(ip).Containers++
-		case ok && kind == "lease":
-			var lease state.Host
-			if err := json.Unmarshal([]byte(node.Value), &lease); err != nil {
+		case ok:
+			var said state.Host
+			if err := json.Unmarshal([]byte(node.Value), &said); err != nil {
 				return nil, fmt.Errorf("read %s: %w", node.Key, err)
 			}
-			h := host(ip)
-			h.State, h.Reason, h.Version, h.Labels = hostReady, lease.Condition, lease.Version, lease.Labels
-			if lease.Condition != "" {
-				h.State = hostClosed
-			}
+			host(ip).tell(said, kind == "lease")
 		}
 	}
 	var all []hostReport
@@ -125,6 +121,19 @@ func readHosts(known []netip.Addr, nodes []store.Node) ([]hostReport, error) {
 	}
 	slices.SortFunc(all, func(a, b hostReport) int { return compareAddresses(a.IP, b.IP) })
 	return all, nil
+}
+
+// tell adds what the host says of itself: with its lease, or once upon a time.
+func (h *hostReport) tell(said state.Host, leased bool) {
+	if leased {
+		h.State, h.Reason = hostReady, said.Condition
+		if said.Condition != "" {
+			h.State = hostClosed
+		}
+	}
+	if leased || h.State == hostLost {
+		h.Version, h.Labels = said.Version, said.Labels
+	}
 }
 
 // readContainers tells of every container that has a manifest or a status.

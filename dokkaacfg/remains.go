@@ -1,0 +1,141 @@
+package dokkaacfg
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	dockerclient "github.com/fsouza/go-dockerclient"
+)
+
+// remain is something of ours on an engine that is not ours alone.
+type remain struct {
+	what   string
+	remove func(context.Context) error
+}
+
+// remains is all that is to be removed from the engine, in the order in which it can be.
+func (o *ownEngine) remains(ctx context.Context) ([]remain, error) {
+	client, err := o.engine.Client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	all, err := o.remainingContainers(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	for _, list := range []func(context.Context, *dockerclient.Client) ([]remain, error){remainingVolumes, remainingNetworks, remainingImages} {
+		more, err := list(ctx, client)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, more...)
+	}
+	return all, nil
+}
+
+// containers are the daemons, the conductor's helpers, and all that it runs.
+func (o *ownEngine) containers(ctx context.Context) ([]dockerclient.APIContainers, error) {
+	client, err := o.engine.Client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var all []dockerclient.APIContainers
+	// The conductor first, or it would start again what is removed.
+	for _, label := range []string{daemonLabel, "dokkaa.helper", "dokkaa.app"} {
+		found, err := client.ListContainers(dockerclient.ListContainersOptions{
+			All: true, Filters: map[string][]string{"label": {label}}, Context: ctx,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list containers: %w", err)
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+func (o *ownEngine) remainingContainers(ctx context.Context, client *dockerclient.Client) ([]remain, error) {
+	containers, err := o.containers(ctx)
+	var all []remain
+	for _, c := range containers {
+		all = append(all, remain{
+			what:   "container " + strings.TrimPrefix(strings.Join(c.Names, " "), "/"),
+			remove: func(ctx context.Context) error { return removeContainer(ctx, client, c.ID) },
+		})
+	}
+	return all, err
+}
+
+func remainingVolumes(ctx context.Context, client *dockerclient.Client) ([]remain, error) {
+	volumes, err := client.ListVolumes(dockerclient.ListVolumesOptions{Filters: map[string][]string{"name": {etcdVolume}}, Context: ctx})
+	if err != nil {
+		return nil, fmt.Errorf("list volumes: %w", err)
+	}
+	var all []remain
+	for _, volume := range volumes {
+		if volume.Name != etcdVolume { // the filter takes a part of the name for it
+			continue
+		}
+		all = append(all, remain{what: "volume " + volume.Name, remove: func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+			defer cancel()
+			return client.RemoveVolumeWithOptions(dockerclient.RemoveVolumeOptions{Name: volume.Name, Context: ctx})
+		}})
+	}
+	return all, nil
+}
+
+// remainingNetworks is the bridge that the conductor made.
+func remainingNetworks(ctx context.Context, client *dockerclient.Client) ([]remain, error) {
+	var networks []dockerclient.Network
+	err := bounded(ctx, func() (err error) {
+		networks, err = client.FilteredListNetworks(dockerclient.NetworkFilterOpts{"label": {"dokkaa.network": true}})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list networks: %w", err)
+	}
+	var all []remain
+	for _, network := range networks {
+		all = append(all, remain{what: "network " + network.Name, remove: func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+			defer cancel()
+			return bounded(ctx, func() error { return client.RemoveNetwork(network.ID) })
+		}})
+	}
+	return all, nil
+}
+
+// remainingImages are the images that were built with Dokkaa.
+func remainingImages(ctx context.Context, client *dockerclient.Client) ([]remain, error) {
+	images, err := client.ListImages(dockerclient.ListImagesOptions{Filters: map[string][]string{"label": {imageLabel}}, Context: ctx})
+	if err != nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
+	var all []remain
+	for _, image := range images {
+		all = append(all, remain{what: "image " + strings.Join(image.RepoTags, " "), remove: func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+			defer cancel()
+			return client.RemoveImageExtended(image.ID, dockerclient.RemoveImageOptions{Force: true, Context: ctx})
+		}})
+	}
+	return all, nil
+}
+
+// bounded gives a request of go-dockerclient that takes no context the deadline of ctx. The
+// request itself may go on until the engine answers; what it returns then is dropped.
+func bounded(ctx context.Context, request func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- request() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
