@@ -396,9 +396,13 @@ func (c *cluster) updates() {
 	}
 	c.healthy(10*time.Second, "nginx", 1)
 	c.crawls(5*time.Second, "after the update")
+	blue, err := c.status(1, "nginx")
+	if err != nil {
+		c.t.Fatal(err)
+	}
 	c.put(1, "nginx", c.manifest("nginx"))
 	c.eventually(30*time.Second, "updated back", func() error {
-		if s, err := c.status(1, "nginx"); err != nil || s.Revision == 0 || s.State != schedule.StateRunning || len(c.instances("nginx")) != 1 {
+		if s, err := c.status(1, "nginx"); err != nil || s.Revision == blue.Revision || s.State != schedule.StateRunning || len(c.instances("nginx")) != 1 {
 			return fmt.Errorf("status %+v, %v", s, err)
 		}
 		return nil
