@@ -37,10 +37,26 @@ demo: images ## Walk through nginx and crawler on a real local cluster of two ho
 	$(BIN)/dokkaacfg demo
 
 .PHONY: test
-test: images ## Check everything that CI checks
+test: tools images ## Check everything that CI checks
 	$(MAKE) --no-print-directory lint
-	$(TEST) -timeout 15m ./...
+	$(TEST) -timeout 10m $$(go list ./... | grep -v /test/e2e)
 	cd images/etcd && $(TEST) ./...
+	go test -count=1 -timeout 15m ./test/e2e
+
+# What the tests run, and the Debian package that has it.
+TOOLS := dockerd:docker.io docker:docker.io ip:iproute2 iptables:iptables nft:nftables nsenter:util-linux \
+	dig:bind9-dnsutils curl:curl gcc:gcc
+
+.PHONY: tools
+tools: ## Install what the tests need and the machine lacks (Debian, as root)
+	@packages=; for tool in $(TOOLS); do \
+		command -v $${tool%%:*} >/dev/null || packages="$$packages $${tool##*:}"; \
+	done; \
+	test -e /usr/include/stdlib.h || packages="$$packages libc6-dev"; \
+	if [ -n "$$packages" ]; then \
+		echo "installing$$packages"; export DEBIAN_FRONTEND=noninteractive; \
+		apt-get update -qq && apt-get install -yqq --no-install-recommends $$packages >/dev/null; \
+	fi
 
 .PHONY: test-faults
 test-faults: images ## Run the whole fault matrix
