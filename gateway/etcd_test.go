@@ -89,10 +89,12 @@ func TestRealEtcdBehindTheGateway(t *testing.T) {
 		for i := range 3 {
 			cluster.Member(i).Stop()
 		}
-		status, body := d.do(http.MethodGet, "/v2/keys/test/a", "")
-		if status != http.StatusServiceUnavailable {
-			t.Errorf("got %d %s", status, body)
-		}
+		eventually(t, func() error { // a process takes a moment to stop
+			if status, body := d.do(http.MethodGet, "/v2/keys/test/a", ""); status != http.StatusServiceUnavailable {
+				return fmt.Errorf("got %d %s", status, body)
+			}
+			return nil
+		})
 		for i := range 3 {
 			cluster.Member(i).Cont()
 		}

@@ -87,9 +87,12 @@ func (a *Agent) Hint() {
 
 // EngineHint makes the agent look again, at Docker too.
 func (a *Agent) EngineHint() {
-	a.event.Store(time.Now().UnixNano())
+	a.engineChanged()
 	a.Hint()
 }
+
+// engineChanged notes that the last list of containers may be outdated.
+func (a *Agent) engineChanged() { a.event.Store(time.Now().UnixNano()) }
 
 // Condition says why this host should take no new slots, "" if it may.
 func (a *Agent) Condition() string {
@@ -124,6 +127,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // pass compares once, starts what is to be done, and says how long to wait for the next time.
 func (a *Agent) pass(ctx context.Context) time.Duration {
+	busy := a.busy() // before the look: an action that ends between the two may not show in it
 	if err := a.look(ctx); err != nil {
 		a.Log.Warn("look at Docker", "err", err)
 		return time.Second
@@ -135,7 +139,7 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 	want := desired(a.HostIP, snapshot)
 	now := time.Now()
 	a.notice(now)
-	actions, retry := Compute(Input{Now: now, Known: snapshot.Known, Desired: want, Containers: a.containers, Memory: a.memories()})
+	actions, retry := Compute(Input{Now: now, Known: snapshot.Known, Desired: want, Containers: a.containers, Memory: a.memories(busy)})
 	for _, action := range actions {
 		a.Log.Info(action.Kind.String(), "app", action.app(), "container", action.containerName(), "slot", action.slot(),
 			"instance", action.Instance, "reason", action.Reason)

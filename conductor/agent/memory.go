@@ -63,12 +63,26 @@ func (a *Agent) notice(now time.Time) {
 	}
 }
 
-func (a *Agent) memories() map[string]Memory {
+// busy are the instances that an action is under way for.
+func (a *Agent) busy() map[string]bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := map[string]bool{}
+	for id, m := range a.memory {
+		if m.busy {
+			all[id] = true
+		}
+	}
+	return all
+}
+
+// memories is what a plan needs; busy are instances that count as busy beside those that are.
+func (a *Agent) memories(busy map[string]bool) map[string]Memory {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	all := make(map[string]Memory, len(a.memory))
 	for id, m := range a.memory {
-		all[id] = Memory{Busy: m.busy, NotBefore: m.notBefore}
+		all[id] = Memory{Busy: m.busy || busy[id], NotBefore: m.notBefore}
 	}
 	return all
 }

@@ -63,7 +63,7 @@ func newPublisher(s keyStore, hostIP string, log *slog.Logger, done func()) *pub
 // want sets what is to be published. It does not block.
 func (p *publisher) want(entries map[string]entry) {
 	p.mu.Lock()
-	changed := !maps.Equal(p.wanted, entries)
+	changed := p.wanted == nil || !maps.Equal(p.wanted, entries)
 	p.wanted = entries
 	if changed {
 		p.asked++

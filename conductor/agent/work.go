@@ -31,8 +31,9 @@ func (a *Agent) start(ctx context.Context, action Action) {
 		ctx, cancel := outlive(ctx)
 		defer cancel()
 		err := a.do(ctx, action)
+		a.engineChanged() // before it counts as done, or a pass could plan by the list of before
 		a.finish(action, err)
-		a.EngineHint()
+		a.Hint()
 	})
 }
 

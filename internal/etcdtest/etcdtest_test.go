@@ -1,6 +1,7 @@
 package etcdtest_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -73,7 +74,10 @@ func TestThreeMembersAreOneCluster(t *testing.T) {
 	put(t, c.Endpoints()[0], "/a", "1")
 	c.Member(0).Kill()
 	etcdtest.WaitFor(t, 10*time.Second, func() error { c.Leader(); return nil })
-	if status := get(t, c.Endpoints()[1], "/a"); status != http.StatusOK {
-		t.Errorf("without one member: %d", status)
-	}
+	etcdtest.WaitFor(t, 10*time.Second, func() error { // a leader is not heard of everywhere at once
+		if status := get(t, c.Endpoints()[1], "/a"); status != http.StatusOK {
+			return fmt.Errorf("without one member: %d", status)
+		}
+		return nil
+	})
 }

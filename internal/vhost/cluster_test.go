@@ -3,6 +3,7 @@
 package vhost
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -263,13 +264,16 @@ func TestDownAfterCrash(t *testing.T) {
 			c := newCluster(t, "vhcrash", "10.103.0.0/24")
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestDownAfterCrash$")
 			cmd.Env = append(os.Environ(), "VHOST_TEST_UP="+c.Dir())
+			var out bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &out
+			cmd.WaitDelay = time.Second // what it started may hold its output open
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
 			timer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() }) // it may have ended
 			defer timer.Stop()
 			if err := cmd.Wait(); err == nil || cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-				t.Errorf("process was to be killed and ended with %v", err)
+				t.Errorf("process was to be killed and ended with %v: %s", err, &out)
 			}
 			down(t, c)
 			down(t, c)
