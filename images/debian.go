@@ -21,6 +21,8 @@ var packages = []string{"bash", "busybox-static", "curl", "nginx"}
 
 const (
 	aptTimeout = 10 * time.Minute
+	// debianImage has apt where the machine has not.
+	debianImage = "docker.io/library/debian:12"
 	// stampVersion changes when fetched trees of older versions of this program are no good.
 	stampVersion = "1"
 )
@@ -41,10 +43,11 @@ func fetchDebian(ctx context.Context, d debian) error {
 	if done, err := os.ReadFile(stamp); err == nil && string(done) == want {
 		return nil
 	}
-	for _, tool := range []string{"apt-get", "dpkg-deb"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			return fmt.Errorf("the demo's images are made of Debian packages, which takes %s: %w", tool, err)
+	if !onDebian() {
+		if _, err := exec.LookPath("docker"); err != nil {
+			return fmt.Errorf("the demo's images are made of Debian packages, which takes apt-get and dpkg-deb, or docker to run them in %s: %w", debianImage, err)
 		}
+		fmt.Printf("  there is no apt-get here: using the image %s\n", debianImage)
 	}
 	if err := os.RemoveAll(d.dir); err != nil {
 		return fmt.Errorf("clear package cache: %w", err)
@@ -93,7 +96,7 @@ APT::Sandbox::User "root";
 	}
 	fmt.Printf("  fetching Debian's %s\n", strings.Join(packages, ", "))
 	for _, args := range [][]string{{"update"}, append([]string{"install", "--yes", "--download-only"}, packages...)} {
-		if err := apt(ctx, filepath.Join(dir, "apt.conf"), args...); err != nil {
+		if err := d.apt(ctx, dir, args...); err != nil {
 			return nil, err
 		}
 	}
@@ -104,21 +107,43 @@ APT::Sandbox::User "root";
 	return archives, err
 }
 
-func apt(ctx context.Context, config string, args ...string) error {
+func (d debian) apt(ctx context.Context, dir string, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, aptTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"--quiet"}, args...)...)
-	cmd.Env = append(os.Environ(), "APT_CONFIG="+config, "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C")
-	out, err := cmd.CombinedOutput()
+	out, err := command(ctx, dir, append([]string{"apt-get", "--quiet"}, args...)...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("apt-get %s: %w\n%s", strings.Join(args, " "), err, out)
 	}
 	return nil
 }
 
+func onDebian() bool {
+	for _, tool := range []string{"apt-get", "dpkg-deb"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// command is a command of Debian's that works in dir: run here, or elsewhere in a container.
+func command(ctx context.Context, dir string, words ...string) *exec.Cmd {
+	env := []string{"APT_CONFIG=" + filepath.Join(dir, "apt.conf"), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"}
+	if onDebian() {
+		cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+		cmd.Env = append(os.Environ(), env...)
+		return cmd
+	}
+	args := []string{"run", "--rm", "--volume", dir + ":" + dir, "--user", fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid())}
+	for _, setting := range env {
+		args = append(args, "--env", setting)
+	}
+	return exec.CommandContext(ctx, "docker", append(append(args, debianImage), words...)...)
+}
+
 // unpack adds a package's files to the tree.
 func (d debian) unpack(ctx context.Context, archive string) error {
-	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", archive)
+	cmd := command(ctx, filepath.Dir(archive), "dpkg-deb", "--fsys-tarfile", archive)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()

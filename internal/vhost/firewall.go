@@ -22,13 +22,30 @@ type rule struct {
 // machine's own sets the policy of that FORWARD chain to DROP: an nftables table beside it
 // could not overrule that.
 func (c *Cluster) rules() []rule {
-	comment := []string{"-m", "comment", "--comment", c.switchNamespace()}
 	subnet := c.subnet.String()
-	return []rule{
-		{"filter", "FORWARD", append([]string{"-i", c.machineLink()}, append(comment, "-j", "ACCEPT")...)},
-		{"filter", "FORWARD", append([]string{"-o", c.machineLink()}, append(comment, "-j", "ACCEPT")...)},
-		{"nat", "POSTROUTING", append([]string{"-s", subnet, "!", "-d", subnet}, append(comment, "-j", "MASQUERADE")...)},
+	commented := func(match string, target ...string) []string {
+		return slices.Concat(strings.Fields(match), []string{"-m", "comment", "--comment", c.switchNamespace(), "-j"}, target)
 	}
+	return []rule{
+		{"filter", "FORWARD", commented("-i "+c.machineLink(), "ACCEPT")},
+		{"filter", "FORWARD", commented("-o "+c.machineLink(), "ACCEPT")},
+		{"nat", "POSTROUTING", commented("-s "+subnet+" ! -d "+subnet, "MASQUERADE")},
+		// The hosts' containers believe in packets of 1500 bytes; where the machine's way out
+		// takes fewer, what the world sends them would get lost without a word.
+		{"mangle", "FORWARD", commented("-i "+c.machineLink()+" -p tcp --tcp-flags SYN,RST SYN", "TCPMSS", "--clamp-mss-to-pmtu")},
+	}
+}
+
+// chains are those that have rules of ours.
+func (c *Cluster) chains() []rule {
+	var chains []rule
+	for _, r := range c.rules() {
+		same := func(other rule) bool { return other.table == r.table && other.chain == r.chain }
+		if !slices.ContainsFunc(chains, same) {
+			chains = append(chains, r)
+		}
+	}
+	return chains
 }
 
 // ensureForwarding makes the machine the hosts' router. Like Docker itself it leaves forwarding
@@ -67,8 +84,8 @@ func (c *Cluster) removeForwarding(ctx context.Context) error {
 // firewallRules are the arguments with which iptables deletes each rule of the cluster.
 func (c *Cluster) firewallRules(ctx context.Context) ([][]string, error) {
 	var rules [][]string
-	for table, chain := range map[string]string{"filter": "FORWARD", "nat": "POSTROUTING"} {
-		out, err := output(ctx, "iptables", "-w", "10", "-t", table, "-S", chain)
+	for _, of := range c.chains() {
+		out, err := output(ctx, "iptables", "-w", "10", "-t", of.table, "-S", of.chain)
 		if err != nil {
 			return nil, err
 		}
@@ -80,7 +97,7 @@ func (c *Cluster) firewallRules(ctx context.Context) ([][]string, error) {
 			}
 			fields[0] = "-D" // it was -A
 			fields[i+1] = c.switchNamespace()
-			rules = append(rules, append([]string{"-t", table}, fields...))
+			rules = append(rules, append([]string{"-t", of.table}, fields...))
 		}
 	}
 	return rules, nil
