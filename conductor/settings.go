@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/dokkaa/dokkaa/internal/daemon"
@@ -36,8 +37,8 @@ func (s *Settings) validate() error {
 		s.HostIP = ip
 	}
 	addr, err := netip.ParseAddr(s.HostIP)
-	if err != nil || addr.IsUnspecified() || addr.IsLoopback() && s.HostIP == "" {
-		return fmt.Errorf("HOST_IP %q is not the address of a host", s.HostIP)
+	if err != nil || !addr.Is4() || addr.IsUnspecified() || addr.IsMulticast() {
+		return fmt.Errorf("HOST_IP %q is not the IPv4 address of a host", s.HostIP)
 	}
 	if _, err := s.labels(); err != nil {
 		return err
@@ -48,13 +49,17 @@ func (s *Settings) validate() error {
 
 func (s *Settings) labels() (map[string]string, error) {
 	labels := map[string]string{}
-	for _, label := range strings.Split(s.HostLabels, ",") {
-		if strings.TrimSpace(label) == "" {
+	for label := range strings.SplitSeq(s.HostLabels, ",") {
+		label = strings.TrimSpace(label)
+		if label == "" {
 			continue
 		}
-		key, value, found := strings.Cut(strings.TrimSpace(label), "=")
+		key, value, found := strings.Cut(label, "=")
 		if !found || key == "" {
 			return nil, fmt.Errorf("HOST_LABELS: %q does not have the form key=value", label)
+		}
+		if _, twice := labels[key]; twice {
+			return nil, fmt.Errorf("HOST_LABELS: %q is given twice", key)
 		}
 		labels[key] = value
 	}
@@ -62,8 +67,16 @@ func (s *Settings) labels() (map[string]string, error) {
 }
 
 func (s *Settings) ports() (ports [2]uint16, err error) {
-	if _, err := fmt.Sscanf(s.PortRange, "%d:%d", &ports[0], &ports[1]); err != nil || ports[0] > ports[1] || ports[0] == 0 {
-		return ports, fmt.Errorf("PORT_RANGE %q does not have the form first:last", s.PortRange)
+	first, last, _ := strings.Cut(s.PortRange, ":")
+	for i, text := range []string{first, last} {
+		port, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || port == 0 {
+			return ports, fmt.Errorf("PORT_RANGE %q does not have the form first:last", s.PortRange)
+		}
+		ports[i] = uint16(port)
+	}
+	if ports[0] > ports[1] {
+		return ports, fmt.Errorf("PORT_RANGE %q ends before it begins", s.PortRange)
 	}
 	return ports, nil
 }

@@ -1,0 +1,97 @@
+package conductor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	dnsconfig "github.com/miekg/dns"
+
+	"github.com/dokkaa/dokkaa/conductor/agent"
+	"github.com/dokkaa/dokkaa/conductor/engine"
+	"github.com/dokkaa/dokkaa/internal/docker"
+)
+
+// machine is what a conductor needs of the host that it runs on: Docker, and the containers'
+// network. Tests put one in memory in its place.
+type machine struct {
+	engine agent.Engine
+	// clusters returns the ids of all clusters that containers here are labelled with, with
+	// how many there are of each.
+	clusters func(ctx context.Context) (map[string]int, error)
+	// prepare makes the host fit for containers, and does nothing if it is.
+	prepare func(ctx context.Context) error
+	// watch calls changed after each change of a container, until ctx ends.
+	watch func(ctx context.Context, changed func()) error
+}
+
+// containerEvents are Docker's events after which its list of containers is another.
+var containerEvents = url.Values{"type": {"container"}, "event": {"create", "start", "die", "destroy", "rename", "pause", "unpause", "oom"}}
+
+// newMachine is the machine of the Docker Engine that the settings name. It does no I/O.
+func newMachine(settings Settings, cluster func() string, log *slog.Logger) (machine, error) {
+	dockerEngine, err := docker.New(settings.DockerHost, log.With("component", "docker"))
+	if err != nil {
+		return machine{}, fmt.Errorf("DOCKER_HOST: %w", err)
+	}
+	e := engine.New(engine.Options{Docker: dockerEngine, Cluster: cluster, HostIP: settings.HostIP,
+		Nameservers: nameservers(), Log: log.With("component", "engine")})
+	return machine{
+		engine:   e,
+		clusters: e.Clusters,
+		prepare: func(ctx context.Context) error {
+			return errors.Join(e.EnsureNetwork(ctx), ensureFirewall(ctx, e, settings))
+		},
+		watch: func(ctx context.Context, changed func()) error {
+			return dockerEngine.Watch(ctx, containerEvents, func(docker.Event) { changed() })
+		},
+	}, nil
+}
+
+// ensureFirewall has the firewall kept by a container that may: ours is started without
+// CAP_NET_ADMIN, and needs it for nothing else.
+func ensureFirewall(ctx context.Context, e *engine.Engine, settings Settings) error {
+	err := e.EnsureHelper(ctx, engine.Helper{Name: "dokkaa-firewall", Args: []string{"--firewall"}, CapAdd: []string{"NET_ADMIN"},
+		Env: []string{"HOST_IP=" + settings.HostIP, "ETCD_ADDR=" + strings.Join(settings.EtcdAddr, ","),
+			"PORT_RANGE=" + settings.PortRange, "HTTP_ADDR=" + firewallHTTPAddr}})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+firewallHTTPAddr+"/readyz", http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("ask the firewall: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return errors.New("the firewall is not in place")
+	}
+	return nil
+}
+
+// nameservers are the host's own, which containers ask when ours does not answer. One on a
+// loopback address cannot be reached from a container.
+func nameservers() []string {
+	config, err := dnsconfig.ClientConfigFromFile("/etc/resolv.conf")
+	if err != nil {
+		return nil
+	}
+	var servers []string
+	for _, server := range config.Servers {
+		if addr, err := netip.ParseAddr(server); err == nil && !addr.IsLoopback() && len(servers) < 2 {
+			servers = append(servers, server)
+		}
+	}
+	return servers
+}
