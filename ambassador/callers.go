@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"strconv"
 	"sync"
@@ -31,6 +32,9 @@ const (
 	resync      = 15 * time.Second       // even if no event asks for it
 	// A container's first connection can come before Docker lists it as running.
 	newcomerPatience = time.Second
+	// Docker tells that a container ended before its own list shows it. Who ended is believed
+	// to be gone for so long, whatever a list says, unless an event tells that it is back.
+	endedFor = 5 * time.Second
 )
 
 // errStranger is the refusal of an address that no container of ours has.
@@ -60,12 +64,12 @@ type callers struct {
 
 	mu        sync.Mutex
 	byAddr    map[netip.Addr]*caller
-	ended     map[string]bool // containers that ended since the last listing began
-	next      *listing        // the listing that begins next
-	following bool            // events are told
-	epoch     int             // counts connections to the Engine
-	listed    int             // the epoch in which the table was listed
-	err       error           // of the last listing
+	ended     map[string]time.Time // containers that ended lately, and when
+	next      *listing             // the listing that begins next
+	following bool                 // events are told
+	epoch     int                  // counts connections to the Engine
+	listed    int                  // the epoch in which the table was listed
+	err       error                // of the last listing
 }
 
 // listing is a listing that somebody waits for.
@@ -81,7 +85,7 @@ func newCallers(list func(context.Context) ([]docker.Container, error), log *slo
 		errors: errs,
 		wake:   make(chan struct{}, 1),
 		byAddr: make(map[netip.Addr]*caller),
-		ended:  make(map[string]bool),
+		ended:  make(map[string]time.Time),
 		next:   &listing{done: make(chan struct{})},
 		err:    errors.New("containers were not listed yet"),
 	}
@@ -187,7 +191,7 @@ func (c *callers) listOnce(ctx context.Context) error {
 	c.mu.Lock()
 	current, epoch := c.next, c.epoch
 	c.next = &listing{done: make(chan struct{})}
-	clear(c.ended)
+	maps.DeleteFunc(c.ended, func(_ string, at time.Time) bool { return time.Since(at) > endedFor })
 	c.mu.Unlock()
 
 	limited, cancel := context.WithTimeout(ctx, listTimeout)
@@ -222,14 +226,14 @@ func (c *callers) note(err error) {
 	c.err = err
 }
 
-// replace makes the table anew. Containers that ended while Docker made the list are left
+// replace makes the table anew. Containers that ended lately are left
 // out, and so is an address that two of them claim. c.mu is held.
 func (c *callers) replace(containers []docker.Container) {
 	clear(c.byAddr)
 	claims := make(map[netip.Addr]int)
 	for _, container := range containers {
 		addr, ok := container.Addrs[network]
-		if !ok || c.ended[container.ID] {
+		if _, ended := c.ended[container.ID]; ended || !ok {
 			continue
 		}
 		if claims[addr]++; claims[addr] > 1 {
@@ -255,8 +259,12 @@ func (c *callers) hint(event docker.Event) {
 		c.following = false
 	case event.Type == "container" && (event.Action == "die" || event.Action == "destroy"):
 		c.forget(event.ID)
+	case event.Type == "container" && event.Action == "start":
+		delete(c.ended, event.ID)
 	case event.Type == "network" && event.Action == "disconnect":
 		c.forget(event.Attributes["container"])
+	case event.Type == "network" && event.Action == "connect":
+		delete(c.ended, event.Attributes["container"])
 	}
 	c.mu.Unlock()
 	c.poke()
@@ -264,7 +272,7 @@ func (c *callers) hint(event docker.Event) {
 
 // forget drops the container. c.mu is held.
 func (c *callers) forget(id string) {
-	c.ended[id] = true
+	c.ended[id] = time.Now()
 	for addr, who := range c.byAddr {
 		if who.id == id {
 			delete(c.byAddr, addr)

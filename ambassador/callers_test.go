@@ -211,3 +211,15 @@ func TestParseBackends(t *testing.T) {
 		}
 	}
 }
+
+// Docker's list may show a container for a moment after the event that it ended.
+func TestAnEndedContainerStaysGoneThoughTheListShowsIt(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *callers, _ *fakeEngine) {
+		c.hint(died("crawler")) // the list of the fake has it still
+		time.Sleep(2 * listPace)
+		wantCaller(t, c, addr2, "")
+		c.hint(docker.Event{Type: "container", Action: "start", ID: "crawler"})
+		time.Sleep(2 * listPace)
+		wantCaller(t, c, addr2, "crawler")
+	})
+}

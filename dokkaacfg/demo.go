@@ -178,7 +178,7 @@ func (s *session) showPage(ctx context.Context, p *progress, hosts []Host, where
 	if err != nil {
 		return err
 	}
-	since := time.Now().Add(-5 * time.Second)
+	since := time.Now() // what it logged before proves nothing about now
 	var page string
 	err = poll(ctx, pageTimeout, func(ctx context.Context) error {
 		log, err := engine.logs(ctx, container, since, "200")
