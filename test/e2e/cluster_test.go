@@ -243,6 +243,15 @@ func (c *cluster) aHost() int {
 	return 0
 }
 
+// hasHealth asks Docker for what a daemon's HEALTHCHECK says.
+func (c *cluster) hasHealth(host int, daemon string) error {
+	out, err := c.docker(host, "inspect", "-f", "{{.State.Health.Status}}", daemon)
+	if err == nil && strings.TrimSpace(out) != "healthy" {
+		err = fmt.Errorf("%s is %s", daemon, strings.TrimSpace(out))
+	}
+	return err
+}
+
 // instance is a running user container.
 type instance struct {
 	host      int
