@@ -91,7 +91,7 @@ release: ## Pack static binaries for amd64 and arm64, with checksums
 		(cd images/etcd && GOOS=linux GOARCH=$$arch $(GOBUILD) -ldflags '-s -w' -o ../../$$dir/bin/etcd .); \
 		go run ./images --arch $$arch --release $(VERSION) --bin $$dir/bin --out $$dir/images \
 			ambassador conductor etcd gateway skydns; \
-		cp -r LICENSE README.md examples $$dir/ 2>/dev/null || cp -r LICENSE examples $$dir/; \
+		cp -r LICENSE $(wildcard README.md) examples $$dir/; \
 		tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C $(BUILD)/release -cf - $$name | gzip -n >$$dir.tar.gz; \
 		rm -rf $$dir; \
 	done
