@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -48,30 +46,6 @@ func (f files) add(path string, mode int64, data []byte) { f[path] = file{mode: 
 func (f files) link(path, target string) { f[path] = file{mode: 0o777, target: target} }
 
 func (f files) mkdir(path string, mode int64) { f[path] = file{mode: mode, dir: true} }
-
-// write writes the image as a file for "docker load", whole or not at all.
-func (i *image) write(to string) error {
-	built, err := i.build()
-	if err != nil {
-		return err
-	}
-	tags := map[name.Tag]v1.Image{}
-	for _, tag := range []string{"latest", i.release} {
-		ref, err := name.NewTag(i.repository + ":" + tag)
-		if err != nil {
-			return fmt.Errorf("name image: %w", err)
-		}
-		tags[ref] = built
-	}
-	temp := to + ".new"
-	if err := tarball.MultiWriteToFile(temp, tags); err != nil {
-		return fmt.Errorf("write image: %w", err)
-	}
-	if err := os.Rename(temp, to); err != nil {
-		return fmt.Errorf("write image: %w", err)
-	}
-	return nil
-}
 
 func (i *image) build() (v1.Image, error) {
 	contents, err := i.files.archive()
