@@ -94,7 +94,7 @@ func (c *Conductor) work(ctx context.Context) error {
 	group.Go(func() error { return c.introduce(ctx) })
 	group.Go(func() error {
 		c.waitFit(ctx)
-		return ended(ctx, c.host.Run(ctx, c.tellCondition))
+		return ended(ctx, c.host.Run(ctx, c.attend))
 	})
 	lease := c.store.NewLease(store.LeaseOptions{Key: state.SchedulerKey, Value: func() string { return c.settings.HostIP + " " + state.NewInstanceID() },
 		TTL: schedulerTTL, Renew: schedulerRenew, Exclusive: true})

@@ -93,8 +93,10 @@ func (c *Conductor) waitFit(ctx context.Context) {
 	c.eachPoll(ctx, func() bool { return c.condition() != "" })
 }
 
-// tellCondition has the lease renewed at once when the host's condition changes, until ctx ends.
-func (c *Conductor) tellCondition(ctx context.Context) error {
+// attend is what is done while the host's lease is held, until ctx ends: who takes the host for lost
+// is corrected, and the lease is renewed at once when the host's condition changes.
+func (c *Conductor) attend(ctx context.Context) error {
+	c.agent.Reannounce()
 	told := c.condition()
 	c.eachPoll(ctx, func() bool {
 		if now := c.condition(); now != told {

@@ -180,11 +180,15 @@ func (t *term) withdrawLost(ctx context.Context, hosts map[string]schedule.Host)
 	}
 }
 
-// withdraw deletes each record as it was seen: a host that came back may have written it anew.
+// withdraw deletes each record as it was seen. A host that comes back writes all of its records
+// anew once it has its lease: what was seen before there was a lease is what it left behind.
 func (t *term) withdraw(ctx context.Context, ip string) (n int, err error) {
 	listing, err := t.store.List(ctx, state.RecordsDir)
 	if err != nil {
 		return 0, err
+	}
+	if _, err := t.store.Get(ctx, state.HostLeaseKey(ip)); !errors.Is(err, store.ErrNotFound) {
+		return 0, err // nil: it is back
 	}
 	for _, node := range listing.Nodes {
 		var record msg.Service

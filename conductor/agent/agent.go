@@ -73,7 +73,7 @@ type Agent struct {
 func New(options Options) *Agent {
 	a := &Agent{Options: options, hint: make(chan struct{}, 1), memory: map[string]*memory{}}
 	a.prober = newProber(a.Hint)
-	a.publisher = newPublisher(options.Store, options.HostIP, options.Log, a.Hint)
+	a.publisher = newPublisher(options.Store, options.HostIP, func() bool { return options.Apps.Snapshot().Known }, options.Log, a.Hint)
 	return a
 }
 
@@ -93,6 +93,10 @@ func (a *Agent) EngineHint() {
 
 // engineChanged notes that the last list of containers may be outdated.
 func (a *Agent) engineChanged() { a.event.Store(time.Now().UnixNano()) }
+
+// Reannounce has all that this host announces written again. It is for a host that comes back
+// after its lease: what it announced was withdrawn, or just is being.
+func (a *Agent) Reannounce() { a.publisher.again() }
 
 // Condition says why this host should take no new slots, "" if it may.
 func (a *Agent) Condition() string {

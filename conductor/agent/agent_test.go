@@ -172,6 +172,11 @@ func TestRestartedContainersWhileTheStoreIsAway(t *testing.T) {
 			t.Errorf("%d starts: an exited container waits for etcd", starts)
 		}
 		b.store.setAway(false)
+		b.pass(10 * time.Second)
+		if r := b.record(idA); strings.Contains(r, `"port":32770`) {
+			t.Error("wrote into a store that is not known to be ours")
+		}
+		b.assign(idA)
 		b.pass(3 * time.Second)
 		if r := b.record(idA); !strings.Contains(r, `"port":32770`) {
 			t.Errorf("record after etcd is back: %q", r)

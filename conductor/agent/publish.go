@@ -44,6 +44,7 @@ type keyStore interface {
 type publisher struct {
 	store  keyStore
 	hostIP string
+	known  func() bool // whether the store is known to be this cluster's
 	log    *slog.Logger
 	done   func() // called after keys changed in the store; must not block
 
@@ -54,10 +55,11 @@ type publisher struct {
 	asked  int               // how often wanted was changed
 	served int               // the value of asked that the store was last made to agree with
 	stored map[string]string // nil while not known
+	doubt  bool              // what is stored may be about to be taken away by somebody
 }
 
-func newPublisher(s keyStore, hostIP string, log *slog.Logger, done func()) *publisher {
-	return &publisher{store: s, hostIP: hostIP, log: log, done: done, hint: make(chan struct{}, 1)}
+func newPublisher(s keyStore, hostIP string, known func() bool, log *slog.Logger, done func()) *publisher {
+	return &publisher{store: s, hostIP: hostIP, known: known, log: log, done: done, hint: make(chan struct{}, 1)}
 }
 
 // want sets what is to be published. It does not block.
@@ -72,6 +74,13 @@ func (p *publisher) want(entries map[string]entry) {
 	if changed {
 		p.wake()
 	}
+}
+
+// again has every key written again that is wanted, also where the store holds it: somebody who
+// took this host for lost may be deleting what he saw there.
+func (p *publisher) again() {
+	p.distrust(true)
+	p.wake()
 }
 
 func (p *publisher) wake() {
@@ -106,12 +115,17 @@ func (p *publisher) records(instance string) []string {
 func (p *publisher) run(ctx context.Context) {
 	resync := time.NewTicker(publishResync)
 	defer resync.Stop()
+	failing := false
 	for {
 		var retry <-chan time.Time
-		if err := p.pass(ctx); err != nil && ctx.Err() == nil {
-			p.log.Warn("publish", "err", err)
+		err := p.pass(ctx)
+		if err != nil && ctx.Err() == nil {
+			if !failing { // an outage is said once
+				p.log.Warn("publish", "err", err)
+			}
 			retry = time.After(publishRetry)
 		}
+		failing = err != nil
 		select {
 		case <-ctx.Done():
 			return
@@ -123,17 +137,28 @@ func (p *publisher) run(ctx context.Context) {
 	}
 }
 
+// errUnknown says that what would be written might be written into another cluster's store.
+var errUnknown = errors.New("etcd is not known to be this cluster's")
+
 // pass writes every difference. After an error what the store holds counts as unknown.
 func (p *publisher) pass(ctx context.Context) error {
+	if !p.known() {
+		p.forget()
+		return errUnknown
+	}
 	p.mu.Lock()
-	wanted, asked, stored := p.wanted, p.asked, p.stored
+	wanted, asked, stored, doubt := p.wanted, p.asked, p.stored, p.doubt
+	if wanted != nil {
+		p.doubt = false
+	}
 	p.mu.Unlock()
 	if wanted == nil {
 		return nil
 	}
-	if stored == nil {
+	if stored == nil || doubt {
 		var err error
 		if stored, err = p.load(ctx); err != nil {
+			p.distrust(doubt)
 			return err
 		}
 		p.mu.Lock()
@@ -142,19 +167,22 @@ func (p *publisher) pass(ctx context.Context) error {
 	}
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(wanted)) {
-		e := wanted[key]
+		value := wanted[key].value
 		held, there := p.held(key)
-		if e.value == "" || e.keep && there || there && held == e.value {
+		if there && wanted[key].keep {
+			value = held
+		}
+		if value == "" || there && held == value && !doubt {
 			continue
 		}
-		errs = append(errs, p.put(ctx, key, e.value))
+		errs = append(errs, p.put(ctx, key, value))
 	}
 	for _, key := range p.unwanted(wanted) {
 		errs = append(errs, p.remove(ctx, key))
 	}
 	err := errors.Join(errs...)
 	if err != nil {
-		p.forget()
+		p.distrust(doubt)
 		return err
 	}
 	p.mu.Lock()
@@ -207,10 +235,13 @@ func (p *publisher) remove(ctx context.Context, key string) error {
 	return nil
 }
 
-func (p *publisher) forget() {
+func (p *publisher) forget() { p.distrust(false) }
+
+// distrust forgets what the store holds, and with doubt has all of it written again.
+func (p *publisher) distrust(doubt bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.stored = nil
+	p.stored, p.doubt = nil, p.doubt || doubt
 }
 
 // load reads which keys of this host are in the store.
