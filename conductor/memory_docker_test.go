@@ -1,0 +1,175 @@
+package conductor
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dokkaa/dokkaa/conductor/engine"
+	"github.com/dokkaa/dokkaa/internal/state"
+)
+
+// memoryDocker is the Docker Engine of a host, in memory. Like a real one it outlives conductors.
+type memoryDocker struct {
+	t        *testing.T
+	mayStop  func(instance string) error // why an instance may not be stopped now
+	services netip.Addr                  // where the services of its containers are, or are not
+
+	mu         sync.Mutex
+	containers map[string]*engine.Container // by id
+	made       int
+	stopped    []string // instances, in this order
+	changed    map[int]func()
+	watchers   int
+}
+
+func newMemoryDocker(t *testing.T, mayStop func(instance string) error) *memoryDocker {
+	return &memoryDocker{t: t, mayStop: mayStop, services: netip.MustParseAddr("127.0.0.1"),
+		containers: map[string]*engine.Container{}, changed: map[int]func(){}}
+}
+
+func (d *memoryDocker) machine() machine {
+	return machine{engine: d, clusters: d.clusters, prepare: func(context.Context) error { return nil }, watch: d.watch}
+}
+
+func (d *memoryDocker) List(context.Context) ([]engine.Container, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []engine.Container
+	for _, c := range d.containers {
+		all = append(all, *c)
+	}
+	return all, nil
+}
+
+func (d *memoryDocker) Create(_ context.Context, spec engine.Spec) (string, error) {
+	defer d.tell()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.taken(spec.Name) {
+		return "", fmt.Errorf("the name %s is taken", spec.Name)
+	}
+	d.made++
+	c := &engine.Container{Ref: spec.Ref, Slot: spec.Slot, Revision: spec.Revision, Instance: spec.Instance,
+		ID: fmt.Sprintf("container-%d", d.made), Name: spec.Name, Status: engine.StatusCreated, Created: time.Now(), Ports: map[int]int{}}
+	for i, port := range spec.Ports {
+		c.Ports[port] = 30000 + 10*d.made + i
+	}
+	d.containers[c.ID] = c
+	return c.ID, nil
+}
+
+func (d *memoryDocker) Pull(context.Context, string) error { return nil }
+
+func (d *memoryDocker) Start(_ context.Context, id string) error {
+	defer d.tell()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c, there := d.containers[id]
+	if !there {
+		return fmt.Errorf("no container %s", id)
+	}
+	c.Status, c.Addr = engine.StatusRunning, d.services
+	return nil
+}
+
+func (d *memoryDocker) Rename(_ context.Context, id, name string) error {
+	defer d.tell()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c, there := d.containers[id]
+	switch {
+	case !there:
+		return fmt.Errorf("no container %s", id)
+	case d.taken(name):
+		return fmt.Errorf("the name %s is taken", name)
+	}
+	c.Name = name
+	return nil
+}
+
+// taken tells whether a container has the name; d.mu must be held.
+func (d *memoryDocker) taken(name string) bool {
+	for _, c := range d.containers {
+		if c.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Stop fails the test where nothing may be stopped.
+func (d *memoryDocker) Stop(_ context.Context, id string, _ time.Duration) error {
+	defer d.tell()
+	d.mu.Lock()
+	c, there := d.containers[id]
+	d.mu.Unlock()
+	if !there {
+		return nil
+	}
+	if err := d.mayStop(c.Instance); err != nil {
+		d.t.Errorf("%s, slot %d, instance %s was stopped: %v", c.Ref, c.Slot, c.Instance, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopped = append(d.stopped, c.Instance)
+	delete(d.containers, id)
+	return nil
+}
+
+func (d *memoryDocker) clusters(context.Context) (map[string]int, error) { return nil, nil }
+
+func (d *memoryDocker) watch(ctx context.Context, changed func()) error {
+	d.mu.Lock()
+	d.watchers++
+	n := d.watchers
+	d.changed[n] = changed
+	d.mu.Unlock()
+	changed()
+	<-ctx.Done()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.changed, n)
+	return ctx.Err()
+}
+
+func (d *memoryDocker) tell() {
+	d.mu.Lock()
+	all := slices.Collect(maps.Values(d.changed))
+	d.mu.Unlock()
+	for _, changed := range all {
+		changed()
+	}
+}
+
+// running are the instances that run, by the container and slot that they run for.
+func (d *memoryDocker) running() map[place][]string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := map[place][]string{}
+	for _, c := range d.containers {
+		if c.Status == engine.StatusRunning {
+			at := place{c.Ref, c.Slot}
+			all[at] = append(all[at], c.Instance)
+		}
+	}
+	return all
+}
+
+// stops is how often something was stopped.
+func (d *memoryDocker) stops() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.stopped)
+}
+
+// place is a slot of a container.
+type place struct {
+	state.Ref
+	slot int
+}
