@@ -24,7 +24,7 @@ func TestFleet(t *testing.T) {
 	f := newFleet(t, 3, "10.0.0.1", "10.0.0.2", "10.0.0.3")
 	want := map[state.Ref]int{}
 
-	t.Run("the emptiest host gets what is new", func(t *testing.T) {
+	f.run("the emptiest host gets what is new", func(t *testing.T) {
 		want[f.put("web", 2)] = 2
 		f.wait(5*time.Second*slack, func() error { return f.placed(want) })
 		nginx := f.put("nginx", 1)
@@ -39,9 +39,9 @@ func TestFleet(t *testing.T) {
 		}
 	})
 
-	t.Run("another host schedules when the scheduler ends", func(t *testing.T) { testScheduler(t, f, want) })
-	t.Run("what ran on a lost host moves", func(t *testing.T) { testLostHost(t, f, want) })
-	t.Run("an outage of etcd stops nothing", func(t *testing.T) { testOutage(t, f, want) })
+	f.run("another host schedules when the scheduler ends", func(t *testing.T) { testScheduler(t, f, want) })
+	f.run("what ran on a lost host moves", func(t *testing.T) { testLostHost(t, f, want) })
+	f.run("an outage of etcd stops nothing", func(t *testing.T) { testOutage(t, f, want) })
 }
 
 // testScheduler kills the conductor that schedules, and starts it again within its host's lease.

@@ -21,7 +21,8 @@ import (
 
 // fleet is a cluster in this process: conductors with a Docker in memory each, and a real etcd.
 type fleet struct {
-	t     *testing.T
+	whole *testing.T // that it lives as long as
+	t     *testing.T // that runs now
 	etcd  *etcdtest.Cluster
 	store *store.Store
 	port  int // where the containers' services accept connections
@@ -41,7 +42,7 @@ type host struct {
 // newFleet starts etcd and a conductor on each host, one after the other: the first schedules.
 func newFleet(t *testing.T, members int, ips ...string) *fleet {
 	t.Helper()
-	f := &fleet{t: t, etcd: etcdtest.Start(t, members), hosts: map[string]*host{}}
+	f := &fleet{whole: t, t: t, etcd: etcdtest.Start(t, members), hosts: map[string]*host{}}
 	f.store = openStore(t, f.etcd.Endpoints()...)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -61,9 +62,18 @@ func newFleet(t *testing.T, members int, ips ...string) *fleet {
 	return f
 }
 
+// run runs a part of the test.
+func (f *fleet) run(name string, part func(t *testing.T)) {
+	f.whole.Run(name, func(t *testing.T) {
+		f.t = t
+		defer func() { f.t = f.whole }()
+		part(t)
+	})
+}
+
 // start starts the host's conductor, which ends with the test at the latest.
 func (h *host) start() {
-	t := h.fleet.t
+	t := h.fleet.whole // the conductor logs as long as it lives
 	t.Helper()
 	h.cut(false)
 	var endpoints []string
