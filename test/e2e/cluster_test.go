@@ -5,7 +5,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"os"
@@ -15,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/vhost"
 )
 
@@ -29,6 +27,7 @@ type cluster struct {
 	subnet string
 	scale  int
 	hosts  *vhost.Cluster
+	aside  int // a host that a fault keeps from answering, 0 for none
 }
 
 var root = func() string {
@@ -146,59 +145,6 @@ func (c *cluster) crawler() {
 	c.put(1, "crawler", string(data))
 }
 
-// keys lists the keys below dir with their values, asking the given host's gateway.
-func (c *cluster) keys(host int, dir string) (map[string]string, error) {
-	out, err := c.try("curl", "-sS", "--max-time", "5", c.key(host, dir)+"?recursive=true&quorum=true")
-	if err != nil {
-		return nil, err
-	}
-	type node struct {
-		Key, Value string
-		Dir        bool
-		Nodes      []json.RawMessage
-	}
-	var reply struct {
-		Node      json.RawMessage
-		ErrorCode int
-	}
-	if err := json.Unmarshal([]byte(out), &reply); err != nil {
-		return nil, fmt.Errorf("%w: %s", err, out)
-	}
-	keys := map[string]string{}
-	if reply.ErrorCode == 100 { // key not found
-		return keys, nil
-	}
-	var collect func(raw json.RawMessage) error
-	collect = func(raw json.RawMessage) error {
-		var n node
-		if err := json.Unmarshal(raw, &n); err != nil {
-			return fmt.Errorf("%w: %s", err, out)
-		}
-		if !n.Dir {
-			keys[n.Key] = n.Value
-		}
-		for _, child := range n.Nodes {
-			if err := collect(child); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	return keys, collect(reply.Node)
-}
-
-func (c *cluster) status(host int, name string) (s state.Status, err error) {
-	keys, err := c.keys(host, "/apps/dummy/"+name)
-	if err != nil {
-		return s, err
-	}
-	value, there := keys["/apps/dummy/"+name+"/status"]
-	if !there {
-		return s, fmt.Errorf("%s has no status", name)
-	}
-	return s, json.Unmarshal([]byte(value), &s)
-}
-
 // eventually waits until ask returns nil, for at most the stated time with slack.
 func (c *cluster) eventually(stated time.Duration, what string, ask func() error) {
 	c.t.Helper()
@@ -230,112 +176,6 @@ func (c *cluster) healthy(stated time.Duration, name string, n int) {
 		}
 		return nil
 	})
-}
-
-// aHost is the number of a host that is on.
-func (c *cluster) aHost() int {
-	for n := 1; n <= c.scale; n++ {
-		if on, err := c.hosts.Host(n).On(); err == nil && on {
-			return n
-		}
-	}
-	c.t.Fatal("no host is on")
-	return 0
-}
-
-// hasHealth asks Docker for what a daemon's HEALTHCHECK says.
-func (c *cluster) hasHealth(host int, daemon string) error {
-	out, err := c.docker(host, "inspect", "-f", "{{.State.Health.Status}}", daemon)
-	if err == nil && strings.TrimSpace(out) != "healthy" {
-		err = fmt.Errorf("%s is %s", daemon, strings.TrimSpace(out))
-	}
-	return err
-}
-
-// instance is a running user container.
-type instance struct {
-	host      int
-	id        string
-	name      string
-	startedAt string
-}
-
-// instances are the running user containers on hosts that are on, of one name or, with "", all.
-func (c *cluster) instances(name string) []instance {
-	c.t.Helper()
-	var all []instance
-	for n := 1; n <= c.scale; n++ {
-		if on, err := c.hosts.Host(n).On(); err != nil || !on {
-			continue
-		}
-		args := []string{"ps", "-q", "--no-trunc", "--filter", "label=dokkaa.cluster"}
-		if name != "" {
-			args = append(args, "--filter", "label=dokkaa.name="+name)
-		}
-		for _, id := range strings.Fields(c.mustDocker(n, args...)) {
-			out := strings.Fields(c.mustDocker(n, "inspect", "-f", "{{.Name}} {{.State.StartedAt}}", id))
-			all = append(all, instance{host: n, id: id, name: strings.TrimPrefix(out[0], "/"), startedAt: out[1]})
-		}
-	}
-	return all
-}
-
-func (c *cluster) one(name string) instance {
-	c.t.Helper()
-	all := c.instances(name)
-	if len(all) != 1 {
-		c.t.Fatalf("%d instances of %s: %+v", len(all), name, all)
-	}
-	return all[0]
-}
-
-// pages are the hostnames of the servers whose pages the crawler logged since a moment.
-func (c *cluster) pages(crawler instance, since time.Time) ([]string, error) {
-	out, err := c.docker(crawler.host, "logs", "--since", since.UTC().Format(time.RFC3339Nano), crawler.id)
-	if err != nil {
-		return nil, err
-	}
-	var servers []string
-	for line := range strings.Lines(out) {
-		if rest, found := strings.CutPrefix(strings.TrimSpace(line), "<p>This page was served by "); found {
-			servers = append(servers, strings.TrimSuffix(rest, ".</p>"))
-		}
-	}
-	return servers, nil
-}
-
-// crawls waits until the crawler sees a page that was served after now.
-func (c *cluster) crawls(stated time.Duration, why string) {
-	c.t.Helper()
-	crawler, since := c.one("crawler"), time.Now()
-	c.eventually(stated, "the crawler sees the page, "+why, func() error {
-		servers, err := c.pages(crawler, since)
-		if err == nil && len(servers) == 0 {
-			err = fmt.Errorf("no page since %s", since)
-		}
-		return err
-	})
-}
-
-// srv are the targets' addresses and ports that dig gives for a service.
-func (c *cluster) srv(host int, name string) ([]string, error) {
-	out, err := c.try("dig", "+short", "+time=2", "+tries=1", "SRV", name, "@"+c.ip(host))
-	if err != nil {
-		return nil, err
-	}
-	var all []string
-	for line := range strings.Lines(out) {
-		fields := strings.Fields(line)
-		if len(fields) != 4 {
-			return nil, fmt.Errorf("dig says %q", out)
-		}
-		addr, err := c.try("dig", "+short", "+time=2", "+tries=1", "A", fields[3], "@"+c.ip(host))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, strings.TrimSpace(addr)+":"+fields[2])
-	}
-	return all, nil
 }
 
 // dump shows what helps to understand a failure.

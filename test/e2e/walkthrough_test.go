@@ -162,7 +162,7 @@ func (c *cluster) losesHost(lost int) {
 // freshRecord: every nameserver that is on answers with the one instance there is.
 func (c *cluster) freshRecord() {
 	for n := 1; n <= c.scale; n++ {
-		if on, err := c.hosts.Host(n).On(); err != nil || !on {
+		if !c.answers(n) {
 			continue
 		}
 		c.eventually(5*time.Second, fmt.Sprintf("host %d answers with where nginx is", n), func() error {

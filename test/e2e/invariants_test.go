@@ -1,0 +1,184 @@
+//go:build faults
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dokkaa/dokkaa/conductor/schedule"
+	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/skydns/msg"
+)
+
+// calm waits until the cluster is as the manifests want it: every container healthy, nothing
+// running twice or left over, and records of exactly what runs.
+func (c *cluster) calm(stated time.Duration) {
+	c.t.Helper()
+	c.eventually(stated, "all is as it should be", c.asWanted)
+}
+
+func (c *cluster) asWanted() error {
+	apps, err := c.keys(c.aHost(), state.AppsDir)
+	if err != nil {
+		return err
+	}
+	if err := allHealthy(apps); err != nil {
+		return err
+	}
+	running := c.instances("")
+	if err := c.runsAssigned(apps, running); err != nil {
+		return err
+	}
+	if err := c.hostsReport(running); err != nil {
+		return err
+	}
+	return c.announces(running)
+}
+
+// allHealthy: the status of every container says that all wanted instances are healthy.
+func allHealthy(apps map[string]string) error {
+	for key := range apps {
+		k, ok := state.ParseAppKey(key)
+		if !ok || k.Kind != "manifest" {
+			continue
+		}
+		var s state.Status
+		if err := json.Unmarshal([]byte(apps[k.StatusKey()]), &s); err != nil {
+			return fmt.Errorf("status of %s: %w", k.Ref, err)
+		}
+		if s.State != schedule.StateRunning || s.Healthy != s.Wanted || len(s.Slots) != s.Wanted || len(s.Errors) > 0 {
+			return fmt.Errorf("status of %s: %+v", k.Ref, s)
+		}
+	}
+	return nil
+}
+
+// runsAssigned: the instances that run are those that the slots name, each once and on its host.
+func (c *cluster) runsAssigned(apps map[string]string, running []instance) error {
+	var want, have []string
+	for key, value := range apps {
+		k, ok := state.ParseAppKey(key)
+		if !ok || k.Kind != "hosts" {
+			continue
+		}
+		var slot state.Slot
+		if err := json.Unmarshal([]byte(value), &slot); err != nil {
+			return fmt.Errorf("slot %s: %w", key, err)
+		}
+		if slot.Current == nil || slot.Next != nil {
+			return fmt.Errorf("slot %s is being changed: %s", key, value)
+		}
+		want = append(want, slot.Current.Host+" "+slot.Current.Instance)
+	}
+	for _, i := range running {
+		have = append(have, c.ip(i.host)+" "+i.instance)
+	}
+	return same("assigned and running instances", want, have)
+}
+
+// hostsReport: every host has its lease and reports exactly what runs on it.
+func (c *cluster) hostsReport(running []instance) error {
+	keys, err := c.keys(c.aHost(), state.HostsDir)
+	if err != nil {
+		return err
+	}
+	silent := map[string]bool{} // what a host reported last before it was lost stays
+	for n := 1; n <= c.scale; n++ {
+		_, leased := keys[state.HostLeaseKey(c.ip(n))]
+		if c.answers(n) && !leased {
+			return fmt.Errorf("host %d has no lease", n)
+		}
+		silent[c.ip(n)] = !c.answers(n)
+	}
+	var want, have []string
+	for _, i := range running {
+		want = append(want, state.InstanceKey(c.ip(i.host), i.instance))
+	}
+	for key := range keys {
+		if ip, kind, _, ok := state.ParseHostKey(key); ok && kind == "instances" && !silent[ip] {
+			have = append(have, key)
+		}
+	}
+	return same("running and reported instances", want, have)
+}
+
+// announces: there are records of exactly the instances that run, and every nameserver answers
+// with them. In this cluster a container offers one service at most, under its own name.
+func (c *cluster) announces(running []instance) error {
+	keys, err := c.keys(c.aHost(), state.RecordsDir)
+	if err != nil {
+		return err
+	}
+	var want, have []string
+	published := map[string][]string{}
+	for _, i := range running {
+		if i.published != "" {
+			want = append(want, state.RecordKey("dummy", i.of, i.instance)+" "+i.published)
+			published[i.of] = append(published[i.of], i.published)
+		}
+	}
+	for key, value := range keys {
+		var record msg.Service
+		if err := json.Unmarshal([]byte(value), &record); err != nil {
+			return fmt.Errorf("record %s: %w", key, err)
+		}
+		have = append(have, fmt.Sprintf("%s %s:%d", key, record.Host, record.Port))
+	}
+	if err := same("running instances and records", want, have); err != nil {
+		return err
+	}
+	for n := 1; n <= c.scale; n++ {
+		for _, service := range slices.Sorted(maps.Keys(published)) {
+			if !c.answers(n) {
+				continue
+			}
+			got, err := c.srv(n, service+".dummy.skydns.local")
+			if err != nil {
+				return err
+			}
+			if err := same(fmt.Sprintf("%s and what host %d answers", service, n), published[service], got); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// same compares two sets in which nothing may be twice.
+func same(what string, a, b []string) error {
+	slices.Sort(a)
+	slices.Sort(b)
+	if !slices.Equal(a, b) {
+		return fmt.Errorf("%s differ:\n%s\n%s", what, strings.Join(a, ", "), strings.Join(b, ", "))
+	}
+	return nil
+}
+
+// untouched holds that the instances from before run on, not started anew, and nothing beside
+// them but further instances of the named containers.
+func (c *cluster) untouched(before []instance, but ...string) {
+	c.t.Helper()
+	now := c.instances("")
+	for _, i := range before {
+		if !slices.Contains(now, i) {
+			c.t.Errorf("%+v does not run any more; what does: %+v", i, now)
+		}
+	}
+	for _, i := range now {
+		if !slices.Contains(before, i) && !slices.Contains(but, i.of) {
+			c.t.Errorf("%+v runs now and did not before", i)
+		}
+	}
+}
+
+// without are the instances that are not on the host and not of the named containers.
+func without(all []instance, host int, names ...string) []instance {
+	return slices.DeleteFunc(slices.Clone(all), func(i instance) bool {
+		return i.host == host || slices.Contains(names, i.of)
+	})
+}

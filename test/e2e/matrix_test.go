@@ -1,0 +1,118 @@
+//go:build faults
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	bystander = `{"image": "dockerfile/nginx", "scale": 3, "services": {"bystander": 80}}`
+	idle      = `{"image": "dockerfile/ubuntu", "scale": %d, "command": ["sleep", "100000"]}`
+)
+
+// TestFaults is the fault matrix: everything that may break, on three hosts with an etcd member
+// each, at full length. After each row all is as it was, but for what the row says.
+func TestFaults(t *testing.T) {
+	c := newCluster(t, "e2efaults", "10.115.0.0/24", 3)
+	c.up()
+	c.put(1, "bystander", bystander)
+	c.put(1, "nginx", c.manifest("nginx"))
+	c.put(1, "crawler", c.manifest("crawler"))
+	c.calm(20 * time.Second)
+
+	for _, r := range []role{scheduler, leader, neither} {
+		row(t, c, "host lost/"+string(r), func(c *cluster) { c.survivesHostLoss(c.nginxOn(r)) })
+	}
+	for host := 1; host <= c.scale; host++ {
+		row(t, c, fmt.Sprintf("host lost/%d", host), func(c *cluster) { c.nginxOnHost(host); c.survivesHostLoss(host) })
+	}
+	row(t, c, "all hosts lost", (*cluster).survivesPowerCut)
+	row(t, c, "host cut off/from etcd members", (*cluster).survivesLossOfMembers)
+	for _, r := range []role{scheduler, leader, neither} {
+		row(t, c, "host cut off/from all others/"+string(r), func(c *cluster) { c.survivesPartition(c.nginxOn(r)) })
+	}
+
+	row(t, c, "docker hangs", (*cluster).survivesHangingDocker)
+	row(t, c, "docker hangs/and a container dies", (*cluster).withdrawsWhileDockerHangs)
+	for host := 1; host <= c.scale; host++ {
+		row(t, c, fmt.Sprintf("dockerd killed/host %d", host), func(c *cluster) { c.survivesDockerKill(host) })
+	}
+
+	row(t, c, "etcd down for 60 s", func(c *cluster) { c.survivesEtcdAway(60 * time.Second) })
+	row(t, c, "etcd member stopped/follower", func(c *cluster) { c.survivesStoppedMember(c.leaderHost()%c.scale + 1) })
+	row(t, c, "etcd member stopped/leader", func(c *cluster) { c.survivesStoppedMember(c.leaderHost()) })
+	row(t, c, "etcd leader killed every 10 s", (*cluster).survivesDyingLeaders)
+
+	row(t, c, "conductor stopped for 5 s", (*cluster).survivesShortPause)
+	for _, r := range []role{scheduler, neither} {
+		row(t, c, "conductor stopped for 30 s/"+string(r), func(c *cluster) { c.survivesLongPause(c.nginxOn(r)) })
+	}
+	row(t, c, "conductor killed during changes", (*cluster).survivesKillsDuringChanges)
+	row(t, c, "100 PUTs in a row", (*cluster).endsAtTheLastManifest)
+
+	row(t, c, "etcd wiped", (*cluster).survivesWipedEtcd)
+	row(t, c, "etcd wiped/and written anew", (*cluster).startsAnewOnWipedEtcd)
+}
+
+// row runs a row of the matrix, and afterwards mends what a failed one left broken. Rows do not
+// build on each other.
+func row(t *testing.T, c *cluster, name string, run func(*cluster)) {
+	t.Helper()
+	passed := t.Run(name, func(t *testing.T) {
+		c.t = t
+		start := time.Now()
+		t.Cleanup(func() {
+			if t.Failed() {
+				c.dump()
+			}
+		})
+		run(c)
+		c.calm(20 * time.Second)
+		c.crawls(5*time.Second, "after all")
+		t.Logf("the row took %s", time.Since(start).Round(time.Second))
+	})
+	if c.t = t; !passed {
+		c.mend()
+	}
+}
+
+// mend ends every fault there may be.
+func (c *cluster) mend() {
+	c.aside = 0
+	ctx := c.t.Context()
+	var errs []error
+	for n := 1; n <= c.scale; n++ {
+		host := c.hosts.Host(n)
+		errs = append(errs, host.ResumeDocker(), host.PowerOn(ctx), host.LinkUp(ctx), host.Heal(ctx), c.openMembers(n))
+		for _, daemon := range []string{"etcd", "conductor"} {
+			_, err := c.docker(n, "start", daemon)
+			errs = append(errs, err, c.signal(n, daemon, syscall.SIGCONT))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		c.t.Fatalf("mend: %v", err)
+	}
+	for _, name := range []string{"nginx", "crawler"} {
+		c.put(1, name, c.manifest(name))
+	}
+	c.calm(60 * time.Second)
+}
+
+// each does something to all hosts at once.
+func (c *cluster) each(do func(host int) error) {
+	c.t.Helper()
+	var group errgroup.Group
+	for n := 1; n <= c.scale; n++ {
+		group.Go(func() error { return do(n) })
+	}
+	if err := group.Wait(); err != nil {
+		c.t.Fatal(err)
+	}
+}

@@ -1,0 +1,131 @@
+//go:build faults
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// role is what a host is to the cluster.
+type role string
+
+const (
+	scheduler role = "scheduler"
+	leader    role = "etcd leader"
+	neither   role = "neither"
+)
+
+// hostWith is the number of a host that has the role.
+func (c *cluster) hostWith(r role) int {
+	c.t.Helper()
+	schedules, leads := c.schedulerHost(), c.leaderHost()
+	c.t.Logf("host %d schedules, host %d leads etcd", schedules, leads)
+	switch r {
+	case scheduler:
+		return schedules
+	case leader:
+		return leads
+	}
+	for n := 1; ; n++ {
+		if n != schedules && n != leads {
+			return n
+		}
+	}
+}
+
+// leaderHost is the number of the host whose etcd member leads.
+func (c *cluster) leaderHost() (host int) {
+	c.t.Helper()
+	c.eventually(10*time.Second, "etcd has a leader", func() error {
+		for n := 1; n <= c.scale; n++ {
+			out, err := c.try("curl", "-sS", "--max-time", "1", "http://"+c.ip(n)+":2379/v2/stats/self")
+			if err == nil && strings.Contains(out, `"state":"StateLeader"`) {
+				host = n
+				return nil
+			}
+		}
+		return errors.New("no member says that it leads")
+	})
+	return host
+}
+
+// nginxOn has nginx run on the host with a role, and the crawler on another.
+func (c *cluster) nginxOn(r role) (host int) {
+	c.t.Helper()
+	host = c.hostWith(r)
+	c.nginxOnHost(host)
+	if r != neither && c.hostWith(r) != host {
+		c.t.Fatalf("host %d is not %s any more", host, r)
+	}
+	return host
+}
+
+func (c *cluster) nginxOnHost(host int) {
+	c.t.Helper()
+	if c.one("nginx").host == host && c.one("crawler").host != host {
+		return
+	}
+	c.remove(1, "nginx")
+	c.remove(1, "crawler")
+	c.gone(30*time.Second, "nginx")
+	c.gone(30*time.Second, "crawler")
+	c.place(host, "nginx", c.manifest("nginx"))
+	c.place(host%c.scale+1, "crawler", c.manifest("crawler"))
+	c.calm(10 * time.Second)
+}
+
+// place puts a manifest so that its container comes to run on the given host. The scheduler takes
+// the emptiest one, so the others are filled up before.
+func (c *cluster) place(host int, name, manifest string) {
+	c.t.Helper()
+	fillers := map[string]int{} // to their hosts
+	for !c.wouldBeEmptiest(host, fillers) {
+		filler := fmt.Sprintf("filler%d", len(fillers))
+		c.put(1, filler, `{"image": "dockerfile/ubuntu", "command": ["sleep", "100000"]}`)
+		c.healthy(10*time.Second, filler, 1)
+		fillers[filler] = c.one(filler).host
+	}
+	c.removeFillers(fillers, func(at int) bool { return at == host })
+	c.put(1, name, manifest)
+	c.healthy(10*time.Second, name, 1)
+	if at := c.one(name).host; at != host {
+		c.t.Fatalf("%s is on host %d, not %d", name, at, host)
+	}
+	c.removeFillers(fillers, func(int) bool { return true })
+}
+
+// wouldBeEmptiest tells whether the host, without the fillers on it, has fewer containers than
+// each other one.
+func (c *cluster) wouldBeEmptiest(host int, fillers map[string]int) bool {
+	counts := map[int]int{}
+	for _, i := range c.instances("") {
+		if _, filler := fillers[i.of]; !filler || i.host != host {
+			counts[i.host]++
+		}
+	}
+	for n := 1; n <= c.scale; n++ {
+		if n != host && counts[n] <= counts[host] {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *cluster) removeFillers(fillers map[string]int, which func(host int) bool) {
+	c.t.Helper()
+	var removed []string
+	for filler, at := range fillers {
+		if which(at) {
+			c.remove(1, filler)
+			removed = append(removed, filler)
+		}
+	}
+	for _, filler := range slices.Sorted(slices.Values(removed)) {
+		c.gone(20*time.Second, filler)
+		delete(fillers, filler)
+	}
+}
