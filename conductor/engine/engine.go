@@ -11,6 +11,7 @@ import (
 	"time"
 
 	dockerclient "github.com/fsouza/go-dockerclient"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/dokkaa/dokkaa/internal/docker"
 )
@@ -36,7 +37,8 @@ type Options struct {
 // Engine runs this cluster's containers on one Docker Engine. It is safe for concurrent use.
 type Engine struct {
 	Options
-	pulls pulls
+	pulls       pulls
+	inspections singleflight.Group // of the network
 }
 
 // New makes an Engine; it does no I/O.

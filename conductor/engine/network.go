@@ -18,10 +18,12 @@ const Network = "dokkaa"
 const (
 	NetworkGateway = "172.30.0.1"
 	subnet         = "172.30.0.0/16"
+	networkDriver  = "bridge"
 )
 
 // EnsureNetwork makes the network dokkaa unless it is there, and refuses one that is not as we
-// make it: without its options containers would reach each other directly.
+// make it: without its options containers would reach each other directly, and on other addresses
+// nobody would serve them.
 func (e *Engine) EnsureNetwork(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, quickTimeout)
 	defer cancel()
@@ -29,52 +31,68 @@ func (e *Engine) EnsureNetwork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	network, err := networkInfo(ctx, client)
-	if docker.IsNotFound(err) {
-		_, err := client.CreateNetwork(dockerclient.CreateNetworkOptions{
-			Name: Network, Driver: "bridge", CheckDuplicate: true, Context: ctx,
-			Labels:  map[string]string{"dokkaa.network": "1"},
-			IPAM:    &dockerclient.IPAMOptions{Config: []dockerclient.IPAMConfig{{Subnet: subnet, Gateway: NetworkGateway}}},
-			Options: networkOptions(e.HostIP),
-		})
-		if err != nil && !errors.Is(err, dockerclient.ErrNetworkAlreadyExists) {
-			return fmt.Errorf("create network %s: %w", Network, err)
-		}
-		return nil
-	}
-	if err != nil {
+	network, err := e.networkInfo(ctx, client)
+	switch {
+	case docker.IsNotFound(err):
+		return e.createNetwork(ctx, client)
+	case err != nil:
 		return fmt.Errorf("inspect network %s: %w", Network, err)
+	}
+	if err := e.checkNetwork(network); err != nil {
+		return fmt.Errorf("network %s %w: remove the network, the conductor makes it anew", Network, err)
+	}
+	return nil
+}
+
+func (e *Engine) createNetwork(ctx context.Context, client *dockerclient.Client) error {
+	options := map[string]any{}
+	for option, value := range networkOptions(e.HostIP) {
+		options[option] = value
+	}
+	_, err := client.CreateNetwork(dockerclient.CreateNetworkOptions{
+		Name: Network, Driver: networkDriver, CheckDuplicate: true, Context: ctx,
+		Labels:  map[string]string{"dokkaa.network": "1"},
+		IPAM:    &dockerclient.IPAMOptions{Config: []dockerclient.IPAMConfig{{Subnet: subnet, Gateway: NetworkGateway}}},
+		Options: options,
+	})
+	if err != nil && !errors.Is(err, dockerclient.ErrNetworkAlreadyExists) {
+		return fmt.Errorf("create network %s: %w", Network, err)
+	}
+	return nil
+}
+
+// checkNetwork says what is wrong with a network that there is.
+func (e *Engine) checkNetwork(network *dockerclient.Network) error {
+	if network.Driver != networkDriver {
+		return fmt.Errorf("has driver %q, want %q", network.Driver, networkDriver)
+	}
+	if config := network.IPAM.Config; len(config) != 1 || config[0].Subnet != subnet || config[0].Gateway != NetworkGateway {
+		return fmt.Errorf("has the addresses %+v, want %s with gateway %s", config, subnet, NetworkGateway)
 	}
 	for option, want := range networkOptions(e.HostIP) {
 		if got := network.Options[option]; got != want {
-			return fmt.Errorf("network %s has option %s=%q, want %q: remove the network, the conductor makes it anew", Network, option, got, want)
+			return fmt.Errorf("has option %s=%q, want %q", option, got, want)
 		}
 	}
 	return nil
 }
 
-func networkOptions(hostIP string) map[string]any {
-	return map[string]any{
+func networkOptions(hostIP string) map[string]string {
+	return map[string]string{
 		"com.docker.network.bridge.name":              Network,
 		"com.docker.network.bridge.enable_icc":        "false",
 		"com.docker.network.bridge.host_binding_ipv4": hostIP,
 	}
 }
 
-// networkInfo gives NetworkInfo, which takes no context, the deadline of ctx.
-func networkInfo(ctx context.Context, client *dockerclient.Client) (*dockerclient.Network, error) {
-	type result struct {
-		network *dockerclient.Network
-		err     error
-	}
-	done := make(chan result, 1) // the request may outlive us, until Docker answers
-	go func() {
-		network, err := client.NetworkInfo(Network)
-		done <- result{network, err}
-	}()
+// networkInfo gives NetworkInfo, which takes no context, the deadline of ctx. The request goes on
+// until Docker answers; but there is only one, however often a Docker that hangs is asked.
+func (e *Engine) networkInfo(ctx context.Context, client *dockerclient.Client) (*dockerclient.Network, error) {
+	done := e.inspections.DoChan(Network, func() (any, error) { return client.NetworkInfo(Network) })
 	select {
-	case r := <-done:
-		return r.network, r.err
+	case result := <-done:
+		network, _ := result.Val.(*dockerclient.Network) // nil beside an error
+		return network, result.Err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
