@@ -58,15 +58,17 @@ func New(settings Settings, env daemon.Env) (daemon.Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newConductor(settings, st, member, m, env.Log), nil
+	return newConductor(settings, st, member, m, env), nil
 }
 
-func newConductor(settings Settings, st *store.Store, member *membership, m machine, log *slog.Logger) *Conductor {
+func newConductor(settings Settings, st *store.Store, member *membership, m machine, env daemon.Env) *Conductor {
+	log := env.Log
 	c := &Conductor{settings: settings, log: log, store: st, machine: m, member: member, id: state.NewInstanceID()}
 	member.clusters = m.clusters
 	c.apps = st.NewMirror(state.AppsDir)
-	c.agent = agent.New(agent.Options{HostIP: settings.HostIP, Engine: m.engine, Apps: c.apps, Store: st, Log: log.With("component", "agent")})
-	c.schedule = newScheduler(st, c.apps, hostTTL, log.With("component", "scheduler"))
+	c.agent = agent.New(agent.Options{HostIP: settings.HostIP, Engine: m.engine, Apps: c.apps, Store: st,
+		Log: log.With("component", "agent"), Metrics: env.Metrics})
+	c.schedule = newScheduler(st, c.apps, hostTTL, log.With("component", "scheduler"), env.Metrics)
 	c.host = st.NewLease(store.LeaseOptions{Key: state.HostLeaseKey(settings.HostIP), Value: c.leaseValue, TTL: hostTTL, Renew: hostRenew})
 	return c
 }

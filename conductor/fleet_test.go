@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dokkaa/dokkaa/internal/daemon"
 	"github.com/dokkaa/dokkaa/internal/etcdtest"
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
@@ -85,7 +88,7 @@ func (h *host) start() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.conductor = newConductor(Settings{HostIP: h.ip}, s, &membership{store: s, log: log}, h.docker.machine(), log)
+	h.conductor = newConductor(Settings{HostIP: h.ip}, s, &membership{store: s, log: log}, h.docker.machine(), daemon.Env{Log: log, Metrics: prometheus.NewRegistry()})
 	ctx, cancel := context.WithCancel(context.Background()) // cleaning up outlives the test's own
 	done := make(chan error, 1)
 	go func() { done <- h.conductor.Run(ctx) }()

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dokkaa/dokkaa/conductor/schedule"
@@ -31,10 +32,11 @@ type scheduler struct {
 	hostTTL time.Duration
 	log     *slog.Logger
 	hint    chan struct{}
+	metrics schedulerMetrics
 }
 
-func newScheduler(s *store.Store, apps *store.Mirror, hostTTL time.Duration, log *slog.Logger) *scheduler {
-	return &scheduler{store: s, apps: apps, hostTTL: hostTTL, log: log, hint: make(chan struct{}, 1)}
+func newScheduler(s *store.Store, apps *store.Mirror, hostTTL time.Duration, log *slog.Logger, metrics prometheus.Registerer) *scheduler {
+	return &scheduler{store: s, apps: apps, hostTTL: hostTTL, log: log, hint: make(chan struct{}, 1), metrics: newSchedulerMetrics(metrics)}
 }
 
 // wake makes the scheduler look again. It never blocks.
@@ -59,6 +61,8 @@ type term struct {
 func (s *scheduler) run(ctx context.Context) error {
 	s.log.Info("this host schedules now")
 	defer s.log.Info("this host schedules no more")
+	s.metrics.leading.Set(1)
+	defer s.metrics.leading.Set(0)
 	t := &term{scheduler: s, hosts: s.store.NewMirror(state.HostsDir), tracker: newHostTracker(s.hostTTL), withdrawn: map[string]bool{}}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return t.hosts.Run(ctx) })
@@ -90,8 +94,10 @@ func (t *term) pass(ctx context.Context) (wait time.Duration) {
 	}
 	alive, wake := t.tracker.observe(hosts, now)
 	t.withdrawLost(ctx, alive)
+	started := time.Now()
 	plan := schedule.Compute(schedule.Input{
 		Apps: schedule.ReadApps(nodes(apps)), Hosts: alive, Observed: observedInstances(hosts, alive), NewID: state.NewInstanceID})
+	t.metrics.planning.Observe(time.Since(started).Seconds())
 	wait = schedulerResync
 	if err := t.apply(ctx, plan); err != nil && ctx.Err() == nil {
 		t.log.Warn("carry out the plan", "err", err)
@@ -131,6 +137,7 @@ func (t *term) apply(ctx context.Context, plan []schedule.Change) error {
 		case err != nil:
 			return fmt.Errorf("%s %s: %w", change.Kind, change.Key, err)
 		}
+		t.metrics.changes.WithLabelValues(change.Kind.String()).Inc()
 		t.written, t.writtenAt = max(t.written, node.Modified), time.Now()
 		level := slog.LevelInfo
 		if change.Kind == schedule.Put || change.Kind == schedule.Prune {

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -12,8 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/dokkaa/dokkaa/conductor/engine"
-	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
 )
 
@@ -39,6 +39,8 @@ type Options struct {
 	Apps   Mirror
 	Store  keyStore
 	Log    *slog.Logger
+	// Metrics is where the agent registers its own; nil: nowhere.
+	Metrics prometheus.Registerer
 }
 
 // Timing of the loop.
@@ -57,6 +59,7 @@ type Agent struct {
 	Options
 	prober    *prober
 	publisher *publisher
+	metrics   metrics
 	hint      chan struct{}
 	event     atomic.Int64 // when Docker was last known to have changed, Unix time in nanoseconds
 	listed    atomic.Int64 // when it was last listed, likewise
@@ -71,7 +74,7 @@ type Agent struct {
 
 // New makes an Agent; it does no I/O.
 func New(options Options) *Agent {
-	a := &Agent{Options: options, hint: make(chan struct{}, 1), memory: map[string]*memory{}}
+	a := &Agent{Options: options, metrics: newMetrics(options.Metrics), hint: make(chan struct{}, 1), memory: map[string]*memory{}}
 	a.prober = newProber(a.Hint)
 	a.publisher = newPublisher(options.Store, options.HostIP, func() bool { return options.Apps.Snapshot().Known }, options.Log, a.Hint)
 	return a
@@ -195,51 +198,6 @@ func (a *Agent) probe(ctx context.Context, want map[string]Desired) {
 		ports[c.Instance] = d.Ports
 	}
 	a.prober.sync(ctx, targets, ports)
-}
-
-// entries are the keys that this host is to hold, see publisher.
-func (a *Agent) entries(want map[string]Desired, now time.Time) map[string]entry {
-	entries := map[string]entry{}
-	byInstance, _ := sortOut(a.containers)
-	for id, d := range want {
-		c, exists := byInstance[id]
-		observed, health := a.observe(d, c, exists, now)
-		value, err := json.Marshal(observed)
-		if err != nil {
-			panic(err) // strings, numbers and a time can be marshalled
-		}
-		key := state.InstanceKey(a.HostIP, id)
-		running := exists && c.Status == engine.StatusRunning
-		entries[key] = entry{value: string(value), keep: running && health == Unprobed && !a.slow(id, now)}
-		if !running || health == Unhealthy {
-			continue
-		}
-		for key, value := range records(a.HostIP, d, c) {
-			if health == Healthy {
-				entries[key] = entry{value: value}
-			} else {
-				entries[key] = entry{keep: true}
-			}
-		}
-	}
-	for id, c := range byInstance {
-		if _, wanted := want[id]; wanted {
-			continue
-		}
-		value, err := json.Marshal(a.observeOutgoing(c, now))
-		if err != nil {
-			panic(err) // as above
-		}
-		entries[state.InstanceKey(a.HostIP, id)] = entry{value: string(value)}
-		if a.withdrawing(id) {
-			continue
-		}
-		// Not being removed, because the store is not known: nothing may be withdrawn.
-		for _, key := range a.publisher.records(id) {
-			entries[key] = entry{keep: true}
-		}
-	}
-	return entries
 }
 
 func (a Action) app() string {

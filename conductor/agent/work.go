@@ -65,6 +65,7 @@ func (a *Agent) finish(action Action, err error) {
 	m := a.recall(action.Instance)
 	m.busy, m.pulling, m.withdrawing = false, false, false
 	if err != nil {
+		a.metrics.actions.WithLabelValues(action.Kind.String(), "failed").Inc()
 		m.failures++
 		m.reason = err.Error()
 		m.notBefore = time.Now().Add(backoff(m.failures + 1)) // what failed just now is not tried at once
@@ -72,6 +73,7 @@ func (a *Agent) finish(action Action, err error) {
 			"err", err, "failures", m.failures)
 		return
 	}
+	a.metrics.actions.WithLabelValues(action.Kind.String(), "done").Inc()
 	if action.Kind == Restart && action.Reason != ReasonAssigned {
 		m.restarts++
 	}
