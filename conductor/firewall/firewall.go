@@ -40,7 +40,7 @@ func New(rules Rules, hosts Hosts, log *slog.Logger) *Firewall {
 	return &Firewall{rules: rules, hosts: hosts, log: log}
 }
 
-// Ready says why containers are not isolated, nil if they are.
+// Ready says why containers are not isolated, nil if they are: from this host and from the others.
 func (f *Firewall) Ready() error {
 	if !f.applied.Load() {
 		return fmt.Errorf("firewall table %s is not in place", tableName)
@@ -49,30 +49,41 @@ func (f *Firewall) Ready() error {
 }
 
 // Run keeps the table until ctx ends. It leaves the table in place then: containers outlive us.
+// While the store is not known the hosts stay that the table has, also from an earlier process:
+// unknown is not empty.
 func (f *Firewall) Run(ctx context.Context) error {
-	var written []netip.Addr
+	written, err := hostsInPlace()
+	if err != nil {
+		f.log.Warn("read firewall table", "err", err)
+	}
 	for first := true; ; first = false {
 		wait := resync
 		rules := f.rules
-		rules.Hosts = f.clusterHosts(written)
+		hosts, known := f.clusterHosts()
+		rules.Hosts = hosts
+		if !known {
+			rules.Hosts = written
+		}
 		if err := Apply(rules); err != nil {
 			f.log.Error("write firewall table", "err", err)
 			wait = retry
 		} else {
 			if first || !slices.Equal(written, rules.Hosts) {
-				f.log.Info("containers are isolated", "hosts", rules.Hosts)
+				f.log.Info("firewall table is written", "hosts", rules.Hosts, "known", known)
 			}
 			written = rules.Hosts
-			f.applied.Store(true)
+			if known || len(written) > 0 {
+				f.applied.Store(true)
+			}
 		}
-		if !f.wait(ctx, wait, rules.Hosts) {
+		if !f.wait(ctx, wait, rules.Hosts, known) {
 			return nil
 		}
 	}
 }
 
 // wait returns true when the table is to be written again, false when ctx ended.
-func (f *Firewall) wait(ctx context.Context, longest time.Duration, written []netip.Addr) bool {
+func (f *Firewall) wait(ctx context.Context, longest time.Duration, written []netip.Addr, known bool) bool {
 	timer := time.NewTimer(longest)
 	defer timer.Stop()
 	for {
@@ -82,20 +93,19 @@ func (f *Firewall) wait(ctx context.Context, longest time.Duration, written []ne
 		case <-timer.C:
 			return true
 		case <-f.hosts.Hint(): // leases are renewed all the time; only other hosts matter
-			if !slices.Equal(f.clusterHosts(written), written) {
+			if hosts, ok := f.clusterHosts(); ok && (!known || !slices.Equal(hosts, written)) {
 				return true
 			}
 		}
 	}
 }
 
-// clusterHosts are the addresses of all hosts, or those known before while the store is not.
-func (f *Firewall) clusterHosts(before []netip.Addr) []netip.Addr {
+// clusterHosts are the addresses of all hosts, in order; known is false while the store is not.
+func (f *Firewall) clusterHosts() (hosts []netip.Addr, known bool) {
 	snapshot := f.hosts.Snapshot()
 	if !snapshot.Known {
-		return before
+		return nil, false
 	}
-	var hosts []netip.Addr
 	for node := range snapshot.All(state.HostsDir + "/") {
 		ip, _, _, ok := state.ParseHostKey(node.Key)
 		if addr, err := netip.ParseAddr(ip); ok && err == nil && addr.Is4() {
@@ -103,5 +113,5 @@ func (f *Firewall) clusterHosts(before []netip.Addr) []netip.Addr {
 		}
 	}
 	slices.SortFunc(hosts, netip.Addr.Compare)
-	return slices.Compact(hosts)
+	return slices.Compact(hosts), true
 }

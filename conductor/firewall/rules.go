@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -11,7 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const tableName = "dokkaa"
+const (
+	tableName = "dokkaa"
+	hostsSet  = "hosts"
+)
 
 // Rules say what containers may reach of the cluster. All else that is not the cluster's they may.
 type Rules struct {
@@ -46,7 +50,7 @@ func Apply(r Rules) error {
 	conn.AddTable(table) // so that deleting it cannot fail
 	conn.DelTable(table)
 	conn.AddTable(table)
-	hosts := &nftables.Set{Table: table, Name: "hosts", KeyType: nftables.TypeIPAddr}
+	hosts := &nftables.Set{Table: table, Name: hostsSet, KeyType: nftables.TypeIPAddr}
 	elements := make([]nftables.SetElement, 0, len(r.Hosts))
 	for _, host := range r.Hosts {
 		elements = append(elements, nftables.SetElement{Key: host.AsSlice()})
@@ -75,6 +79,44 @@ func Apply(r Rules) error {
 	return nil
 }
 
+// hostsInPlace are the hosts that the table holds now, in order; none if there is no table.
+func hostsInPlace() ([]netip.Addr, error) {
+	conn, err := nftables.New()
+	if err != nil {
+		return nil, fmt.Errorf("open netlink: %w", err)
+	}
+	table := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: tableName}
+	// The library hides the error code of a table that is not there.
+	tables, err := conn.ListTablesOfFamily(table.Family)
+	if err != nil {
+		return nil, fmt.Errorf("list nftables tables: %w", err)
+	}
+	if !slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == tableName }) {
+		return nil, nil
+	}
+	sets, err := conn.GetSets(table)
+	if err != nil {
+		return nil, fmt.Errorf("read sets of nftables table %s: %w", tableName, err)
+	}
+	var hosts []netip.Addr
+	for _, set := range sets {
+		if set.Table.Name != tableName || set.Name != hostsSet {
+			continue
+		}
+		elements, err := conn.GetSetElements(set)
+		if err != nil {
+			return nil, fmt.Errorf("read set %s of nftables table %s: %w", hostsSet, tableName, err)
+		}
+		for _, element := range elements {
+			if addr, ok := netip.AddrFromSlice(element.Key); ok {
+				hosts = append(hosts, addr)
+			}
+		}
+	}
+	slices.SortFunc(hosts, netip.Addr.Compare)
+	return hosts, nil
+}
+
 // Delete removes the table. One that is not there counts as removed.
 func Delete() error {
 	conn, err := nftables.New()
@@ -82,9 +124,12 @@ func Delete() error {
 		return fmt.Errorf("open netlink: %w", err)
 	}
 	table := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: tableName}
-	conn.AddTable(table)
+	conn.AddTable(table) // as in Apply
 	conn.DelTable(table)
-	return conn.Flush()
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("remove nftables table %s: %w", tableName, err)
+	}
+	return nil
 }
 
 func join(parts ...any) []expr.Any {
