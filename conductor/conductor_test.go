@@ -201,3 +201,35 @@ func TestHostThatReturnsInTime(t *testing.T) {
 		t.Error("the instance of the host that returned was stopped")
 	}
 }
+
+// TestConductorThatIsBackAndNotFit is about a conductor that is back within its host's lease, and
+// cannot prepare the host for containers for longer than that: it takes nothing new, and keeps what
+// it has.
+func TestConductorThatIsBackAndNotFit(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, 1, "10.0.0.1", "10.0.0.2")
+	ref := f.put("nginx", 2)
+	f.wait(5*time.Second*slack, func() error { return f.placed(map[state.Ref]int{ref: 2}) })
+	before, unfit := f.assigned(), f.hosts["10.0.0.2"]
+	unfit.kill()
+	unfit.docker.unfit.Store(true)
+	unfit.start()
+	time.Sleep(hostTTL + preparation/2)
+	f.unmoved(before)
+	if err := f.placed(map[state.Ref]int{ref: 2}); err != nil {
+		t.Error(err)
+	}
+	if err := unfit.present(); err == nil || !strings.Contains(err.Error(), "isolated") {
+		t.Errorf("the host shows %v, not why it takes nothing", err)
+	}
+	more := f.put("more", 2)
+	f.wait(5*time.Second*slack, func() error { return f.placed(map[state.Ref]int{ref: 2, more: 2}) })
+	for _, ip := range f.records(more) {
+		if ip == unfit.ip {
+			t.Error("a host that is not fit got something new")
+		}
+	}
+	if f.stops() > 0 {
+		t.Error("something was stopped")
+	}
+}

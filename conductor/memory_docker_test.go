@@ -2,11 +2,13 @@ package conductor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +21,7 @@ type memoryDocker struct {
 	t        *testing.T
 	mayStop  func(instance string) error // why an instance may not be stopped now
 	services netip.Addr                  // where the services of its containers are, or are not
+	unfit    atomic.Bool                 // the host cannot be prepared for containers
 
 	mu         sync.Mutex
 	containers map[string]*engine.Container // by id
@@ -34,7 +37,7 @@ func newMemoryDocker(t *testing.T, mayStop func(instance string) error) *memoryD
 }
 
 func (d *memoryDocker) machine() machine {
-	return machine{engine: d, clusters: d.clusters, prepare: func(context.Context) error { return nil }, watch: d.watch}
+	return machine{engine: d, clusters: d.clusters, prepare: d.prepare, watch: d.watch}
 }
 
 func (d *memoryDocker) List(context.Context) ([]engine.Container, error) {
@@ -119,6 +122,13 @@ func (d *memoryDocker) Stop(_ context.Context, id string, _ time.Duration) error
 	defer d.mu.Unlock()
 	d.stopped = append(d.stopped, c.Instance)
 	delete(d.containers, id)
+	return nil
+}
+
+func (d *memoryDocker) prepare(context.Context) error {
+	if d.unfit.Load() {
+		return errors.New("the firewall is not in place")
+	}
 	return nil
 }
 

@@ -86,8 +86,12 @@ func (c *Conductor) writeInfo(ctx context.Context) error {
 	return err
 }
 
-// waitFit returns when the host is fit for containers, or may not keep it to itself any longer.
+// waitFit returns when the host is fit for containers, or may not keep it to itself any longer. A
+// lease that is still there from before goes on at once: its end would move what runs here.
 func (c *Conductor) waitFit(ctx context.Context) {
+	if _, err := c.store.Get(ctx, state.HostLeaseKey(c.settings.HostIP)); err == nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, preparation)
 	defer cancel()
 	c.eachPoll(ctx, func() bool { return c.condition() != "" })
