@@ -39,6 +39,15 @@ func TestFleet(t *testing.T) {
 		}
 	})
 
+	f.run("nothing is planned while nothing changes", func(t *testing.T) {
+		time.Sleep(time.Second) // the last status is written
+		scheduler := f.scheduler()
+		before := scheduler.plans()
+		time.Sleep(2 * hostRenew) // six renewals
+		if n := scheduler.plans() - before; n > 1 {
+			t.Errorf("planned %d times", n)
+		}
+	})
 	f.run("another host schedules when the scheduler ends", func(t *testing.T) { testScheduler(t, f, want) })
 	f.run("what ran on a lost host moves", func(t *testing.T) { testLostHost(t, f, want) })
 	f.run("an outage of etcd stops nothing", func(t *testing.T) { testOutage(t, f, want) })

@@ -40,6 +40,7 @@ type host struct {
 	gates     []*gate
 	conductor *Conductor // the last one
 	end       func()     // ends it and waits
+	metrics   *prometheus.Registry
 }
 
 // newFleet starts etcd and a conductor on each host, one after the other: the first schedules.
@@ -88,7 +89,8 @@ func (h *host) start() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.conductor = newConductor(Settings{HostIP: h.ip}, s, &membership{store: s, log: log}, h.docker.machine(), daemon.Env{Log: log, Metrics: prometheus.NewRegistry()})
+	h.metrics = prometheus.NewRegistry()
+	h.conductor = newConductor(Settings{HostIP: h.ip}, s, &membership{store: s, log: log}, h.docker.machine(), daemon.Env{Log: log, Metrics: h.metrics})
 	ctx, cancel := context.WithCancel(context.Background()) // cleaning up outlives the test's own
 	done := make(chan error, 1)
 	go func() { done <- h.conductor.Run(ctx) }()
@@ -162,6 +164,23 @@ func (f *fleet) scheduler() *host {
 		return err
 	})
 	return found
+}
+
+// plans is how often the host's present conductor planned.
+func (h *host) plans() uint64 {
+	t := h.fleet.t
+	t.Helper()
+	families, err := h.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "dokkaa_scheduler_planning_seconds" {
+			return family.GetMetric()[0].GetHistogram().GetSampleCount()
+		}
+	}
+	t.Fatal("no metric of planning")
+	return 0
 }
 
 // slots are all slots, as they are now.

@@ -55,6 +55,8 @@ type term struct {
 	withdrawn map[string]bool // lost hosts whose records were taken away
 	written   uint64          // index of the newest own write below /apps
 	writtenAt time.Time
+	planned   view // that the last plan was made from, which was carried out
+	plannedAt time.Time
 }
 
 // run schedules until ctx ends, which it does with the lease.
@@ -83,7 +85,8 @@ func (t *term) loop(ctx context.Context) {
 	}
 }
 
-// pass plans once and carries the plan out. What cannot be read decides nothing.
+// pass plans, if there is anything new to plan from, and carries the plan out. What cannot be read
+// decides nothing.
 func (t *term) pass(ctx context.Context) (wait time.Duration) {
 	apps, hosts, now := t.apps.Snapshot(), t.hosts.Snapshot(), time.Now()
 	if !apps.Known || !hosts.Known {
@@ -94,19 +97,31 @@ func (t *term) pass(ctx context.Context) (wait time.Duration) {
 	}
 	alive, wake := t.tracker.observe(hosts, now)
 	t.withdrawLost(ctx, alive)
-	started := time.Now()
-	plan := schedule.Compute(schedule.Input{
-		Apps: schedule.ReadApps(nodes(apps)), Hosts: alive, Observed: observedInstances(hosts, alive), NewID: state.NewInstanceID})
-	t.metrics.planning.Observe(time.Since(started).Seconds())
 	wait = schedulerResync
-	if err := t.apply(ctx, plan); err != nil && ctx.Err() == nil {
-		t.log.Warn("carry out the plan", "err", err)
-		wait = schedulerRetry
+	if seen := newView(apps, hosts, alive); !seen.equal(t.planned) || now.Sub(t.plannedAt) >= schedulerResync {
+		done, err := t.plan(ctx, apps, hosts, alive)
+		if err != nil && ctx.Err() == nil {
+			t.log.Warn("carry out the plan", "err", err)
+			wait = schedulerRetry
+		}
+		t.planned, t.plannedAt = view{}, now
+		if done && err == nil {
+			t.planned = seen
+		}
 	}
 	if !wake.IsZero() {
 		wait = min(wait, max(wake.Sub(now), time.Millisecond))
 	}
 	return wait
+}
+
+// plan makes a plan and carries it out. It tells whether all of it was done.
+func (t *term) plan(ctx context.Context, apps, hosts store.Snapshot, alive map[string]schedule.Host) (done bool, err error) {
+	started := time.Now()
+	plan := schedule.Compute(schedule.Input{
+		Apps: schedule.ReadApps(nodes(apps)), Hosts: alive, Observed: observedInstances(hosts, alive), NewID: state.NewInstanceID})
+	t.metrics.planning.Observe(time.Since(started).Seconds())
+	return t.apply(ctx, plan)
 }
 
 func nodes(snapshot store.Snapshot) func(yield func(schedule.Node) bool) {
@@ -120,8 +135,8 @@ func nodes(snapshot store.Snapshot) func(yield func(schedule.Node) bool) {
 }
 
 // apply carries out the changes in their order. A lost race ends the changes of that container
-// for this pass: the next one sees what the other wrote.
-func (t *term) apply(ctx context.Context, plan []schedule.Change) error {
+// for this pass: the next one sees what the other wrote. It tells whether there was none.
+func (t *term) apply(ctx context.Context, plan []schedule.Change) (done bool, err error) {
 	skipped := map[state.Ref]bool{}
 	for _, change := range plan {
 		key, _ := state.ParseAppKey(change.Key)
@@ -135,7 +150,7 @@ func (t *term) apply(ctx context.Context, plan []schedule.Change) error {
 			skipped[key.Ref] = true
 			continue
 		case err != nil:
-			return fmt.Errorf("%s %s: %w", change.Kind, change.Key, err)
+			return false, fmt.Errorf("%s %s: %w", change.Kind, change.Key, err)
 		}
 		t.metrics.changes.WithLabelValues(change.Kind.String()).Inc()
 		t.written, t.writtenAt = max(t.written, node.Modified), time.Now()
@@ -145,7 +160,7 @@ func (t *term) apply(ctx context.Context, plan []schedule.Change) error {
 		}
 		t.log.Log(ctx, level, change.Kind.String(), "key", change.Key, "reason", change.Reason)
 	}
-	return nil
+	return len(skipped) == 0, nil
 }
 
 func (t *term) write(ctx context.Context, change schedule.Change) (store.Node, error) {
