@@ -19,10 +19,11 @@ const (
 
 // Rules say what containers may reach of the cluster. All else that is not the cluster's they may.
 type Rules struct {
-	Interface string     // the bridge that they are on
-	Gateway   netip.Addr // the host's address on it
-	Ports     [2]uint16  // of the ambassador there, first and last
-	Hosts     []netip.Addr
+	Interface string       // the bridge that they are on
+	Gateway   netip.Addr   // the host's address on it
+	Ports     [2]uint16    // of the ambassador there, first and last
+	Fixed     []netip.Addr // the cluster's without asking etcd: this host, and etcd's own
+	Hosts     []netip.Addr // as etcd has them
 }
 
 // priority puts the chain behind connection tracking (-200), so that answers are known as such, and
@@ -40,6 +41,7 @@ var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 //	iifname dokkaa ip daddr <gateway> udp|tcp dport 53 accept
 //	iifname dokkaa ip daddr 169.254.0.0/16 drop
 //	iifname dokkaa fib daddr type local drop
+//	iifname dokkaa ip daddr <fixed> drop
 //	iifname dokkaa ip daddr @hosts drop
 func Apply(r Rules) error {
 	conn, err := nftables.New()
@@ -62,15 +64,19 @@ func Apply(r Rules) error {
 		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRef(priority)})
 	from := interfaceIs(r.Interface)
 	accept, drop := &expr.Verdict{Kind: expr.VerdictAccept}, &expr.Verdict{Kind: expr.VerdictDrop}
-	for _, rule := range [][]expr.Any{
+	rules := [][]expr.Any{
 		join(from, established(), accept),
 		join(from, to(netip.PrefixFrom(r.Gateway, 32)), port(unix.IPPROTO_TCP, r.Ports[0], r.Ports[1]), accept),
 		join(from, to(netip.PrefixFrom(r.Gateway, 32)), port(unix.IPPROTO_UDP, 53, 53), accept),
 		join(from, to(netip.PrefixFrom(r.Gateway, 32)), port(unix.IPPROTO_TCP, 53, 53), accept),
 		join(from, to(linkLocal), drop),
 		join(from, local(), drop),
-		join(from, destination(), []expr.Any{&expr.Lookup{SourceRegister: 1, SetName: hosts.Name, SetID: hosts.ID}}, drop),
-	} {
+	}
+	for _, addr := range r.Fixed {
+		rules = append(rules, join(from, to(netip.PrefixFrom(addr, 32)), drop))
+	}
+	rules = append(rules, join(from, destination(), []expr.Any{&expr.Lookup{SourceRegister: 1, SetName: hosts.Name, SetID: hosts.ID}}, drop))
+	for _, rule := range rules {
 		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: rule})
 	}
 	if err := conn.Flush(); err != nil {

@@ -11,7 +11,8 @@ import (
 
 // testRules are the rules of a host of a cluster of two.
 func testRules(hosts ...string) Rules {
-	r := Rules{Interface: "dokkaa", Gateway: netip.MustParseAddr("172.30.0.1"), Ports: [2]uint16{10000, 10100}}
+	r := Rules{Interface: "dokkaa", Gateway: netip.MustParseAddr("172.30.0.1"), Ports: [2]uint16{10000, 10100},
+		Fixed: []netip.Addr{netip.MustParseAddr("10.0.0.9")}}
 	for _, host := range hosts {
 		r.Hosts = append(r.Hosts, netip.MustParseAddr(host))
 	}
@@ -34,6 +35,7 @@ func TestTable(t *testing.T) {
 		`iifname "dokkaa" ip daddr 172.30.0.1 tcp dport 53-53 accept`,
 		`iifname "dokkaa" ip daddr 169.254.0.0/16 drop`,
 		`iifname "dokkaa" fib daddr type local drop`,
+		`iifname "dokkaa" ip daddr 10.0.0.9 drop`,
 		`iifname "dokkaa" ip daddr @hosts drop`,
 		"}",
 		"}",
