@@ -13,6 +13,9 @@ import (
 // scheduler began, to renew their leases.
 const patience = 4 * time.Second
 
+// forget is how long a host stays known that was lost and of which no key is left.
+const forget = time.Minute
+
 // hostTracker remembers when hosts were last heard of, by this process's monotonic clock.
 type hostTracker struct {
 	ttl     time.Duration
@@ -41,13 +44,23 @@ func (t *hostTracker) observe(snapshot store.Snapshot, now time.Time) (hosts map
 		if kind == "lease" || host.IP == "" {
 			host.Host = readHost(ip, node.Value)
 		}
-		if kind == "lease" {
+		if kind == "lease" && node.TTL > 0 { // without one it is not a conductor's
 			t.renew(ip, node, now)
 		}
 		hosts[ip] = host
 	}
+	for ip, last := range t.renewed { // of which somebody deleted all that the cluster knew
+		if _, known := hosts[ip]; known {
+			continue
+		}
+		if now.Sub(last.at) > t.ttl+forget {
+			delete(t.renewed, ip)
+			continue
+		}
+		hosts[ip] = schedule.Host{Host: state.Host{IP: ip}}
+	}
 	for ip, host := range hosts {
-		if _, leased := snapshot.Get(state.HostLeaseKey(ip)); leased {
+		if lease, found := snapshot.Get(state.HostLeaseKey(ip)); found && lease.TTL > 0 {
 			continue
 		}
 		lostAt := snapshot.Since.Add(patience)

@@ -73,9 +73,8 @@ func TestLiveness(t *testing.T) {
 			{at: 11, nodes: gone, want: hosts{hostA: missing}, wake: 13},
 			{at: 13, nodes: gone, want: hosts{hostA: lost}},
 		},
-		"a lease without an end counts as renewed now": {
-			{at: 10, nodes: []store.Node{leaseOf(hostA, 5, 0), infoOf(hostA)}, want: hosts{hostA: alive}},
-			{at: 11, nodes: gone, want: hosts{hostA: missing}, wake: 18},
+		"a lease without an end is no conductor's": {
+			{at: 10, nodes: []store.Node{leaseOf(hostA, 5, 0)}, want: hosts{hostA: lost}},
 		},
 		"a new scheduler that sees no lease has patience from its first read on": {
 			{at: 20, since: 20, nodes: gone, want: hosts{hostA: missing}, wake: 24},
@@ -108,9 +107,11 @@ func TestLiveness(t *testing.T) {
 			{at: 7, nodes: []store.Node{infoOf(hostA), infoOf(hostB)}, want: hosts{hostA: missing, hostB: missing}, wake: 8},
 			{at: 8, nodes: []store.Node{infoOf(hostA), infoOf(hostB)}, want: hosts{hostA: missing, hostB: lost}, wake: 11},
 		},
-		"a host of which nothing is left is none": {
+		"a host of which nothing is left is lost like any other, and then forgotten": {
 			{nodes: []store.Node{leaseOf(hostA, 5, ttl)}, want: hosts{hostA: alive}},
-			{at: 20, want: hosts{}},
+			{at: 5, want: hosts{hostA: missing}, wake: 8},
+			{at: 20, want: hosts{hostA: lost}},
+			{at: 70, want: hosts{}},
 		},
 		"what a lost host observed does not make it one": {
 			{nodes: []store.Node{{Key: state.InstanceKey(hostA, "iaaaaaaaaaaaa"), Value: `{}`}}, want: hosts{}},

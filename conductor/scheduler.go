@@ -53,10 +53,12 @@ type term struct {
 	hosts     *store.Mirror
 	tracker   *hostTracker
 	withdrawn map[string]bool // lost hosts whose records were taken away
+	swept     bool            // so were those of hosts that the cluster does not know
 	written   uint64          // index of the newest own write below /apps
 	writtenAt time.Time
 	planned   view // that the last plan was made from, which was carried out
 	plannedAt time.Time
+	said      string // the last failure that was logged
 }
 
 // run schedules until ctx ends, which it does with the lease.
@@ -97,11 +99,17 @@ func (t *term) pass(ctx context.Context) (wait time.Duration) {
 	}
 	alive, wake := t.tracker.observe(hosts, now)
 	t.withdrawLost(ctx, alive)
+	if !t.swept && now.Sub(hosts.Since) > patience {
+		t.sweep(ctx, alive)
+	}
 	wait = schedulerResync
 	if seen := newView(apps, hosts, alive); !seen.equal(t.planned) || now.Sub(t.plannedAt) >= schedulerResync {
 		done, err := t.plan(ctx, apps, hosts, alive)
 		if err != nil && ctx.Err() == nil {
-			t.log.Warn("carry out the plan", "err", err)
+			if err.Error() != t.said {
+				t.said = err.Error()
+				t.log.Warn("carry out the plan", "err", err)
+			}
 			wait = schedulerRetry
 		}
 		t.planned, t.plannedAt = view{}, now
@@ -134,23 +142,30 @@ func nodes(snapshot store.Snapshot) func(yield func(schedule.Node) bool) {
 	}
 }
 
-// apply carries out the changes in their order. A lost race ends the changes of that container
-// for this pass: the next one sees what the other wrote. It tells whether there was none.
+// apply carries out the changes in their order. A change that fails ends those of its container for
+// this pass, and no other's: somebody may have written there what nobody should. After a lost race
+// the next pass sees what the other wrote. It tells whether everything was done.
 func (t *term) apply(ctx context.Context, plan []schedule.Change) (done bool, err error) {
 	skipped := map[state.Ref]bool{}
+	var failed []error
 	for _, change := range plan {
-		key, _ := state.ParseAppKey(change.Key)
-		if skipped[key.Ref] && change.Kind != schedule.Prune {
+		ref := state.RefOf(change.Key)
+		if skipped[ref] {
 			continue
 		}
 		node, err := t.write(ctx, change)
 		switch {
 		case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrExists), errors.Is(err, store.ErrNotFound):
 			t.log.Debug("lost a race", "key", change.Key, "err", err)
-			skipped[key.Ref] = true
+			skipped[ref] = true
 			continue
 		case err != nil:
-			return false, fmt.Errorf("%s %s: %w", change.Kind, change.Key, err)
+			failed = append(failed, fmt.Errorf("%s %s: %w", change.Kind, change.Key, err))
+			if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrOutcomeUnknown) || ctx.Err() != nil {
+				return false, errors.Join(failed...)
+			}
+			skipped[ref] = true
+			continue
 		}
 		t.metrics.changes.WithLabelValues(change.Kind.String()).Inc()
 		t.written, t.writtenAt = max(t.written, node.Modified), time.Now()
@@ -160,7 +175,7 @@ func (t *term) apply(ctx context.Context, plan []schedule.Change) (done bool, er
 		}
 		t.log.Log(ctx, level, change.Kind.String(), "key", change.Key, "reason", change.Reason)
 	}
-	return len(skipped) == 0, nil
+	return len(skipped) == 0, errors.Join(failed...)
 }
 
 func (t *term) write(ctx context.Context, change schedule.Change) (store.Node, error) {
@@ -212,9 +227,26 @@ func (t *term) withdraw(ctx context.Context, ip string) (n int, err error) {
 	if _, err := t.store.Get(ctx, state.HostLeaseKey(ip)); !errors.Is(err, store.ErrNotFound) {
 		return 0, err // nil: it is back
 	}
+	return t.deleteRecords(ctx, listing, func(host string) bool { return host == ip })
+}
+
+// sweep takes away the records of hosts that the cluster does not know any more.
+func (t *term) sweep(ctx context.Context, hosts map[string]schedule.Host) {
+	listing, err := t.store.List(ctx, state.RecordsDir)
+	if err == nil {
+		_, err = t.deleteRecords(ctx, listing, func(host string) bool { _, known := hosts[host]; return !known })
+	}
+	if err != nil {
+		t.log.Warn("withdraw the records of forgotten hosts", "err", err)
+		return
+	}
+	t.swept = true
+}
+
+func (t *term) deleteRecords(ctx context.Context, listing store.Listing, gone func(host string) bool) (n int, err error) {
 	for _, node := range listing.Nodes {
 		var record msg.Service
-		if json.Unmarshal([]byte(node.Value), &record) != nil || record.Host != ip || !state.IsInstanceRecord(node.Key) {
+		if json.Unmarshal([]byte(node.Value), &record) != nil || !gone(record.Host) || !state.IsInstanceRecord(node.Key) {
 			continue
 		}
 		err := t.store.CompareAndDelete(ctx, node.Key, node.Modified)

@@ -38,6 +38,8 @@ type Value struct {
 type Slot struct {
 	state.Slot
 	Modified uint64 // index, 0 if the key is not there
+	// Unreadable says that the key holds something else: who runs the slot is to be found out.
+	Unreadable bool
 }
 
 // Liveness is what the scheduler holds of a host.
@@ -119,16 +121,14 @@ func (a *App) read(key state.AppKey, node Node) {
 		a.Status = node.Value
 	case key.Kind == "hosts" && key.Item > 0:
 		slot := Slot{Modified: node.Modified}
-		// One that cannot be read is as good as empty: it is written anew.
 		if json.Unmarshal([]byte(node.Value), &slot.Slot) != nil {
-			slot.Slot = state.Slot{}
+			slot.Slot, slot.Unreadable = state.Slot{}, true
 		}
 		a.Slots[key.Item] = slot
 	case key.Kind == "revisions" && key.Item > 0:
 		var r state.Revision
 		if json.Unmarshal([]byte(node.Value), &r) != nil {
-			a.Other = append(a.Other, node.Key)
-			return
+			r = state.Revision{} // its number is taken all the same
 		}
 		a.Revisions[key.Item] = r
 	case key.Kind == "scale" && key.Item == 0:
@@ -156,11 +156,14 @@ func (a *App) latest() int {
 func (a *App) wantedNow() int {
 	n := 0
 	for _, slot := range a.Slots {
-		if slot.Current != nil || slot.Next != nil {
+		if slot.wanted() {
 			n++
 		}
 	}
 	return n
 }
+
+// wanted tells whether a slot is not being vacated.
+func (s Slot) wanted() bool { return s.Current != nil || s.Next != nil || s.Unreadable }
 
 func (a *App) slotNumbers() []int { return slices.Sorted(maps.Keys(a.Slots)) }

@@ -83,10 +83,11 @@ func (p *placement) fits(host string) bool {
 	return known && h.Liveness == Alive && h.Condition == ""
 }
 
-// lost tells whether a host is positively gone.
+// lost tells whether a host is positively gone. One that the cluster does not know was forgotten on
+// purpose: what it knows of a host outlives the host's lease.
 func (p *placement) lost(host string) bool {
 	h, known := p.hosts[host]
-	return known && h.Liveness == Lost
+	return !known || h.Liveness == Lost
 }
 
 func noSuitableHost(refused map[string]int) string {

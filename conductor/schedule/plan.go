@@ -98,6 +98,9 @@ func (c *container) fill(numbers []int) {
 	before := maps.Clone(c.app.Slots)
 	for _, n := range numbers {
 		slot := c.app.Slots[n]
+		if slot.Unreadable {
+			slot.Slot = c.rebuild(n)
+		}
 		slot.Slot = c.review(slot.Slot)
 		c.app.Slots[n] = slot
 	}
@@ -121,12 +124,15 @@ func upTo(n int) []int {
 
 // keep leaves the slots that there are, of a container whose manifest was refused.
 func (c *container) keep() {
+	if c.revision == 0 {
+		return // and there is nothing that they could be moved with
+	}
 	var kept []int
 	for _, n := range c.app.slotNumbers() {
-		if slot := c.app.Slots[n]; slot.Current == nil && slot.Next == nil {
-			c.vacate(n)
-		} else {
+		if c.app.Slots[n].wanted() {
 			kept = append(kept, n)
+		} else {
+			c.vacate(n)
 		}
 	}
 	c.fill(kept)
@@ -147,7 +153,7 @@ func (c *container) vacate(n int) {
 	case !c.occupied(n):
 		c.change(Change{Kind: Delete, Key: c.ref.SlotKey(n), PrevIndex: slot.Modified, Reason: "nothing runs in the slot any more"})
 		delete(c.app.Slots, n)
-	case slot.Current != nil || slot.Next != nil:
+	case slot.wanted():
 		c.write(n, slot, state.Slot{Generation: slot.Generation})
 	}
 }
@@ -165,7 +171,7 @@ func (c *container) occupied(n int) bool {
 // write changes a slot key unless it is so already.
 func (c *container) write(n int, slot Slot, to state.Slot) {
 	value := marshal(to)
-	if slot.Modified != 0 && marshal(slot.Slot) == value {
+	if slot.Modified != 0 && !slot.Unreadable && marshal(slot.Slot) == value {
 		return
 	}
 	change := Change{Kind: Swap, Key: c.ref.SlotKey(n), Value: value, PrevIndex: slot.Modified, Reason: reasonOf(slot.Slot, to)}
@@ -173,7 +179,7 @@ func (c *container) write(n int, slot Slot, to state.Slot) {
 		change.Kind = Create
 	}
 	c.change(change)
-	slot.Slot = to
+	slot.Slot, slot.Unreadable = to, false
 	c.app.Slots[n] = slot
 }
 

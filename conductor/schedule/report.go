@@ -1,7 +1,9 @@
 package schedule
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/dokkaa/dokkaa/internal/state"
 )
@@ -13,6 +15,7 @@ const (
 	StatePending  = "pending"
 	StateUpdating = "updating"
 	StateRunning  = "running"
+	StateStopping = "stopping" // scale 0, and something still runs
 )
 
 // report writes the container's status if it is not what is stored.
@@ -39,9 +42,32 @@ func (c *container) report() {
 		status.Slots = append(status.Slots, s)
 	}
 	status.State = stateOf(status, updating)
+	shorten(&status)
 	if value := marshal(status); value != c.app.Status {
 		c.change(Change{Kind: Put, Key: c.ref.StatusKey(), Value: value, Reason: "what was observed changed"})
 	}
+}
+
+// maxSlots is how many slots a status shows: a value in etcd is limited, and so is a reader.
+const maxSlots = 200
+
+// shorten leaves healthy slots out of a status that has too many.
+func shorten(s *state.Status) {
+	if len(s.Slots) <= maxSlots {
+		return
+	}
+	slices.SortStableFunc(s.Slots, func(a, b state.SlotStatus) int {
+		return cmp.Compare(healthyLast(a), healthyLast(b))
+	})
+	s.More = len(s.Slots) - maxSlots
+	s.Slots = s.Slots[:maxSlots]
+}
+
+func healthyLast(s state.SlotStatus) int {
+	if s.Phase == state.PhaseHealthy && s.Next == "" {
+		return 1
+	}
+	return 0
 }
 
 func stateOf(s state.Status, updating bool) string {
@@ -52,6 +78,8 @@ func stateOf(s state.Status, updating bool) string {
 		return StateUpdating
 	case s.Wanted == 0 && len(s.Slots) == 0:
 		return StateStopped
+	case s.Wanted == 0:
+		return StateStopping
 	case s.Healthy < s.Wanted:
 		return StatePending
 	}
@@ -78,10 +106,10 @@ func (c *container) reportSlot(n int, slot state.Slot) state.SlotStatus {
 
 // reportInstance is how an assigned instance is, with why it is not healthy.
 func (c *container) reportInstance(a *state.Assignment, reason string) (state.Phase, string) {
-	switch c.in.Hosts[a.Host].Liveness {
-	case Lost:
+	switch {
+	case c.placement.lost(a.Host):
 		return state.PhaseFailed, orElse(reason, "host "+a.Host+" is lost")
-	case Missing:
+	case c.in.Hosts[a.Host].Liveness == Missing:
 		return state.PhaseFailed, orElse(reason, "host "+a.Host+" was not heard of for a moment")
 	}
 	o, seen := c.in.Observed[a.Instance]

@@ -2,6 +2,8 @@ package schedule
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/dokkaa/dokkaa/internal/state"
 )
@@ -20,6 +22,21 @@ func (c *container) review(slot state.Slot) state.Slot {
 	}
 	if slot.Next != nil && !c.needed(slot) {
 		slot.Next = nil
+	}
+	return slot
+}
+
+// rebuild is what a slot whose key cannot be read surely was: the instance that runs in it.
+func (c *container) rebuild(n int) state.Slot {
+	var slot state.Slot
+	for _, id := range slices.Sorted(maps.Keys(c.in.Observed)) {
+		o := c.in.Observed[id]
+		if o.Ref != c.ref || o.Slot != n || o.Phase == state.PhaseStopping {
+			continue
+		}
+		if slot.Current == nil || o.Revision > slot.Current.Revision {
+			slot.Current = &state.Assignment{Host: o.Host, Revision: o.Revision, Instance: id, Reason: state.ReasonFound}
+		}
 	}
 	return slot
 }

@@ -76,6 +76,15 @@ func ParseAppKey(key string) (k AppKey, ok bool) {
 	return k, true
 }
 
+// RefOf is the container that a key or directory below /apps belongs to, zero if there is none.
+func RefOf(key string) Ref {
+	parts := strings.Split(strings.TrimPrefix(key, AppsDir+"/"), "/")
+	if !strings.HasPrefix(key, AppsDir+"/") || len(parts) < 2 {
+		return Ref{}
+	}
+	return Ref{App: parts[0], Name: parts[1]}
+}
+
 // ParseHostKey reads a key below /hosts: the host, and "lease", "info" or
 // "instances" with an instance's id.
 func ParseHostKey(key string) (ip, kind, instance string, ok bool) {

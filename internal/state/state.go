@@ -19,6 +19,7 @@ const (
 	ReasonNew      = "new slot"
 	ReasonHostLost = "its host is lost"
 	ReasonRevision = "the manifest changed"
+	ReasonFound    = "it was found running" // the slot's key could not be read
 )
 
 // Slot is the single authority for one wanted copy of a container; it is changed only by
@@ -84,6 +85,7 @@ type Status struct {
 	State    string       `json:"state"`
 	Errors   []string     `json:"errors,omitempty"` // of the manifest; the revision above is in force
 	Slots    []SlotStatus `json:"slots,omitempty"`
+	More     int          `json:"more,omitempty"` // slots that are left out above, healthy ones first
 }
 
 // SlotStatus is the part of a Status about one slot.
