@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/url"
 	"time"
+
+	"github.com/coreos/go-etcd/etcd"
 )
 
 // acquire waits until the lease is ours, and returns the value that its key has then. It fails
@@ -13,6 +15,7 @@ func (l *Lease) acquire(ctx context.Context) (value string, err error) {
 	value = l.options.Value()
 	retry := newBackoff()
 	warned := false
+	var other rival
 	for ctx.Err() == nil {
 		started, err := l.claim(ctx, value)
 		if err == nil {
@@ -20,7 +23,7 @@ func (l *Lease) acquire(ctx context.Context) (value string, err error) {
 			return value, nil
 		}
 		if errors.Is(err, ErrExists) {
-			if err = l.waitFree(ctx); err == nil {
+			if err = l.waitFree(ctx, &other); err == nil {
 				retry.Reset()
 				continue
 			}
@@ -57,12 +60,37 @@ func (l *Lease) claim(ctx context.Context, value string) (time.Time, error) {
 	return started, err
 }
 
-// waitFree returns when the key is gone, or may be.
-func (l *Lease) waitFree(ctx context.Context) error {
-	a, err := l.store.read(ctx, l.options.Key, false)
-	if errors.Is(err, ErrNotFound) {
-		return nil
+// rival is what is known of a key that somebody else holds.
+type rival struct {
+	modified uint64
+	since    time.Time // when it was first seen to be as it is
+	reported bool
+}
+
+// look takes note of the key, and reports a holder that does not renew it.
+func (r *rival) look(l *Lease, n *etcd.Node) {
+	if n.ModifiedIndex != r.modified {
+		*r = rival{modified: n.ModifiedIndex, since: time.Now()}
 	}
+	if age := time.Since(r.since); age > 3*l.options.TTL && !r.reported {
+		r.reported = true
+		l.log.Warn("lease is held by somebody who does not renew it", "value", n.Value, "age", age.Round(time.Second),
+			"ttl", time.Duration(n.TTL)*time.Second)
+	}
+}
+
+// waitFree returns when the key is gone, or may be.
+func (l *Lease) waitFree(ctx context.Context, other *rival) error {
+	a, err := l.store.read(ctx, l.options.Key, false)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case a.node.Expiration == nil && !a.node.Dir:
+		return l.removeEndless(ctx, a.node)
+	}
+	other.look(l, a.node)
 	for from := a.index + 1; err == nil; from++ {
 		if a, err = l.store.poll(ctx, l.options.Key, false, from); err != nil {
 			break
@@ -74,9 +102,28 @@ func (l *Lease) waitFree(ctx context.Context) error {
 		case "delete", "expire", "compareAndDelete":
 			return nil
 		}
+		if a.node.Expiration == nil {
+			return nil // looked at anew, it is endless
+		}
+		other.look(l, a.node)
 		from = max(from, a.node.ModifiedIndex)
 	}
 	if errors.Is(err, errWindowMissed) || errors.Is(err, errWentBack) {
+		return nil
+	}
+	return err
+}
+
+// removeEndless deletes a key without a time to live, if it stays as it is for as long as a lease
+// lives: no holder wrote it, and nobody would ever hold the lease again.
+func (l *Lease) removeEndless(ctx context.Context, n *etcd.Node) error {
+	l.log.Warn("lease's key has no time to live, so that no holder wrote it: it is deleted unless it changes",
+		"value", n.Value, "after", l.options.TTL)
+	if err := pause(ctx, l.options.TTL); err != nil {
+		return err
+	}
+	err := l.store.CompareAndDelete(ctx, l.options.Key, n.ModifiedIndex)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) {
 		return nil
 	}
 	return err
