@@ -91,7 +91,7 @@ func (c *cluster) survivesKillsDuringChanges() {
 	before := without(c.instances(""), 0, "nginx")
 	for round := range 10 {
 		c.put(1, "nginx", withRound(round))
-		c.killConductor(round, 3*time.Second)
+		c.killConductor(round, []time.Duration{time.Second, 8 * time.Second}[round%2]) // between the first steps, or anywhere
 		c.eventually(30*time.Second, fmt.Sprintf("round %d: updated", round), func() error {
 			if len(c.instances("nginx")) == 0 && round > 0 {
 				c.t.Fatal("nothing runs during the update")
@@ -103,7 +103,7 @@ func (c *cluster) survivesKillsDuringChanges() {
 			continue
 		}
 		c.remove(1, "nginx")
-		c.killConductor(round/2, 8*time.Second)
+		c.killConductor(round/2, 6*time.Second)
 		c.gone(30*time.Second, "nginx")
 		c.put(1, "nginx", withRound(round))
 		c.healthy(20*time.Second, "nginx", 2)

@@ -80,6 +80,7 @@ func (c *cluster) withdrawsWhileDockerHangs() {
 		c.t.Fatal(err)
 	}
 	resume := c.hang(nginx.host)
+	pause(25 * time.Second) // for the conductor to notice
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		c.t.Fatal(err)
 	}

@@ -36,6 +36,22 @@ func (c *cluster) survivesPowerCut() {
 	}
 }
 
+// survivesUnpluggedLink: a host that is back within its lease keeps everything.
+func (c *cluster) survivesUnpluggedLink(host int) {
+	before, ctx := c.instances(""), c.t.Context()
+	if err := c.hosts.Host(host).LinkDown(ctx); err != nil {
+		c.t.Fatal(err)
+	}
+	pause(4 * time.Second)
+	if err := c.hosts.Host(host).LinkUp(ctx); err != nil {
+		c.t.Fatal(err)
+	}
+	pause(10 * time.Second)
+	c.untouched(before)
+	c.calm(15 * time.Second)
+	c.untouched(before)
+}
+
 // survivesLossOfMembers cuts nginx's host off from the etcd members on the others, and their
 // members from its own. It still reaches the other hosts' gateways, so nothing happens to it.
 func (c *cluster) survivesLossOfMembers() {

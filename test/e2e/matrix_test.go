@@ -34,6 +34,9 @@ func TestFaults(t *testing.T) {
 		row(t, c, fmt.Sprintf("host lost/%d", host), func(c *cluster) { c.nginxOnHost(host); c.survivesHostLoss(host) })
 	}
 	row(t, c, "all hosts lost", (*cluster).survivesPowerCut)
+	for _, r := range []role{scheduler, neither} {
+		row(t, c, "link down for 4 s/"+string(r), func(c *cluster) { c.survivesUnpluggedLink(c.nginxOn(r)) })
+	}
 	row(t, c, "host cut off/from etcd members", (*cluster).survivesLossOfMembers)
 	for _, r := range []role{scheduler, leader, neither} {
 		row(t, c, "host cut off/from all others/"+string(r), func(c *cluster) { c.survivesPartition(c.nginxOn(r)) })
