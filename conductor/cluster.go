@@ -47,8 +47,9 @@ func (m *membership) ready() error {
 }
 
 // join blocks until the host has joined the cluster that the store says it is, or ctx ends. The
-// first host makes the cluster's id. A host that has containers of a cluster never joins another:
-// a store that does not know them has lost its content, and acting on it would stop them all.
+// first host makes the cluster's id, in a store that knows no hosts. A host that has containers of
+// a cluster never joins another: a store that does not know them has lost its content, and acting
+// on it would stop them all.
 func (m *membership) join(ctx context.Context) error {
 	said := ""
 	for {
@@ -77,8 +78,15 @@ func (m *membership) find(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	// Before the key is looked for: hosts enter themselves after it was made.
+	hosts, err := m.store.List(ctx, state.HostsDir)
+	if err != nil {
+		return "", err
+	}
 	node, err := m.store.Get(ctx, state.ClusterKey)
 	switch {
+	case errors.Is(err, store.ErrNotFound) && len(hosts.Nodes) > 0:
+		return "", fmt.Errorf("etcd has hosts but no %s: its content was partly lost, nothing is touched", state.ClusterKey)
 	case errors.Is(err, store.ErrNotFound) && len(clusters) == 0:
 		return m.make(ctx)
 	case errors.Is(err, store.ErrNotFound):

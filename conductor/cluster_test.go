@@ -85,6 +85,16 @@ func TestMembership(t *testing.T) {
 		}
 	})
 
+	t.Run("an etcd that knows hosts has a cluster that it lost the key of", func(t *testing.T) {
+		if _, err := s.Set(t.Context(), state.HostInfoKey("10.0.0.9"), "{}", 0); err != nil {
+			t.Fatal(err)
+		}
+		mustNotJoin(t, newMember(t, etcd), "etcd has hosts but no /dokkaa/cluster")
+		if err := s.DeleteDir(t.Context(), state.HostsDir); err != nil {
+			t.Fatal(err)
+		}
+	})
+
 	var made string
 	t.Run("hosts that start at once make one cluster", func(t *testing.T) {
 		var wait sync.WaitGroup

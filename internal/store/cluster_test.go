@@ -2,6 +2,7 @@ package store
 
 import (
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -54,4 +55,49 @@ func TestMirrorInsistsOnThePinnedCluster(t *testing.T) {
 	}
 	mustSet(t, s, "/dokkaa/cluster", "us")
 	waitKnown(t, m, 5*time.Second)
+}
+
+func TestLostClusterKeyIsNoticed(t *testing.T) {
+	t.Parallel()
+	s := open(t, etcdtest.Start(t, 1).Endpoints(), func(o *Options) { o.ClusterKey = "/dokkaa/cluster" })
+	mustSet(t, s, "/dokkaa/cluster", "us")
+	mustSet(t, s, "/quiet/a", "1")
+	mirrors := []*Mirror{startMirror(t, s, "/quiet"), startMirror(t, s, "/busy"), startMirror(t, s, "/quiet/too")}
+	// One mirror hears something all the time.
+	stop := make(chan struct{})
+	var busy sync.WaitGroup
+	defer busy.Wait()
+	defer close(stop)
+	busy.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(100 * time.Millisecond):
+				if _, err := s.Set(t.Context(), "/busy/a", "1", 0); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	for name, hurt := range map[string]func(){
+		"deleted": func() {
+			if err := s.Delete(t.Context(), "/dokkaa/cluster"); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"changed": func() { mustSet(t, s, "/dokkaa/cluster", "them") },
+	} {
+		hurt()
+		for _, m := range mirrors {
+			waitUnknown(t, m, 2*pollTime, ErrForeignCluster)
+		}
+		if got := contentOf(mirrors[0]); got != "/quiet/a=1" {
+			t.Errorf("%s: the mirror holds %q", name, got)
+		}
+		mustSet(t, s, "/dokkaa/cluster", "us")
+		for _, m := range mirrors {
+			waitKnown(t, m, 5*time.Second)
+		}
+	}
 }

@@ -55,16 +55,25 @@ func (s *Store) poll(ctx context.Context, key string, recursive bool, from uint6
 	if a.index+1 < from {
 		return a, fmt.Errorf("%w: %d after %d", errWentBack, a.index, from-1)
 	}
-	if a.node == nil && time.Since(s.born)-time.Duration(s.endpoints[n].proven.Load()) > pollTime {
+	return a, s.attest(ctx, n, a.node == nil)
+}
+
+// attest says why what was heard from the n-th endpoint is not to be believed: the endpoint has
+// not proved that it is not cut off, or etcd is no longer that of our cluster.
+func (s *Store) attest(ctx context.Context, n int, silent bool) error {
+	unproven := silent && time.Since(s.born)-time.Duration(s.endpoints[n].proven.Load()) > pollTime
+	due, err := s.identity()
+	if err == nil && (due || unproven) {
 		err = s.prove(ctx, n)
 	}
-	return a, err
+	return err
 }
 
 var errPollOver = errors.New("no event in time")
 
 // prove asks the n-th endpoint something that takes a quorum: a member that is cut off from the
-// others hears of nothing, and its polls look like those of a quiet cluster.
+// others hears of nothing, and its polls look like those of a quiet cluster. What it asks for is
+// which cluster it is.
 func (s *Store) prove(ctx context.Context, n int) error {
 	key := s.options.ClusterKey
 	if key == "" {
@@ -74,12 +83,19 @@ func (s *Store) prove(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.tryOne(ctx, n, r, s.options.TryTimeout)
-	if errors.Is(err, ErrUnavailable) {
+	a, err := s.tryOne(ctx, n, r, s.options.TryTimeout)
+	switch {
+	case errors.Is(err, ErrUnavailable):
 		if ctx.Err() == nil {
 			s.avoid(n)
 		}
 		return err
+	case s.options.ClusterKey == "":
+		return nil // whatever was agreed upon
+	case errors.Is(err, ErrNotFound):
+		return s.identify("")
+	case err == nil:
+		return s.identify(a.node.Value)
 	}
-	return nil // even "not found" was agreed upon
+	return nil
 }

@@ -71,8 +71,10 @@ type Store struct {
 	metrics   metrics
 	born      time.Time
 
-	mu     sync.Mutex
-	pinned string // the cluster's id, "" while there is none to insist on
+	looked  atomic.Int64 // when, since the store was born, somebody last looked at the ClusterKey
+	mu      sync.Mutex
+	pinned  string // the cluster's id, "" while there is none to insist on
+	foreign error  // what the last look found to be wrong
 }
 
 // endpoint is an etcd member or a gateway.
