@@ -153,7 +153,7 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 		a.start(ctx, action)
 	}
 	a.probe(ctx, want)
-	a.publisher.want(a.entries(want, now))
+	a.publisher.want(a.wish(want, now))
 	a.prune(want)
 	wait := resync
 	if !retry.IsZero() {

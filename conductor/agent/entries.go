@@ -2,6 +2,7 @@ package agent
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"time"
 
@@ -9,34 +10,64 @@ import (
 	"github.com/dokkaa/dokkaa/internal/state"
 )
 
-// entries are the keys that this host is to hold, see publisher.
-func (a *Agent) entries(want map[string]Desired, now time.Time) map[string]entry {
+// entry is what a key of this host is to hold.
+type entry struct {
+	value string
+	// keep leaves what the key holds: nothing new is known. A value beside it is written only
+	// if the key is not there.
+	keep bool
+}
+
+// wish is what this host's keys are to be.
+type wish struct {
+	entries map[string]entry
+	// kept are instances of which every record stays as it is, whatever the entries say: it is not
+	// known what they should be.
+	kept map[string]bool
+}
+
+func (w wish) equal(o wish) bool {
+	return maps.Equal(w.entries, o.entries) && maps.Equal(w.kept, o.kept)
+}
+
+// wish is what this host is to publish, see publisher.
+func (a *Agent) wish(want map[string]Desired, now time.Time) wish {
 	a.metrics.instances.Reset()
-	entries := map[string]entry{}
+	w := wish{entries: map[string]entry{}, kept: map[string]bool{}}
 	byInstance, _ := sortOut(a.containers)
 	for id, d := range want {
 		c, exists := byInstance[id]
-		maps.Copy(entries, a.wantedEntries(d, c, exists, now))
+		maps.Copy(w.entries, a.wantedEntries(d, c, exists, now))
 	}
 	for id, c := range byInstance {
-		if _, wanted := want[id]; !wanted {
-			maps.Copy(entries, a.outgoingEntries(c, now))
+		if _, wanted := want[id]; wanted {
+			continue
 		}
+		w.entries[a.stateKey(id)] = a.stateEntry(a.observeOutgoing(c, now))
+		// Until it is being removed nothing of it may be withdrawn: the store is not known.
+		w.kept[id] = !a.withdrawing(id)
 	}
-	return entries
+	return w
 }
 
 // wantedEntries are those of an instance that is assigned here.
 func (a *Agent) wantedEntries(d Desired, c engine.Container, exists bool, now time.Time) map[string]entry {
-	observed, health := a.observe(d, c, exists, now)
+	announce := records(a.HostIP, d, c)
+	observed, health := a.observe(d, c, exists, a.unannounced(d), now)
 	running := exists && c.Status == engine.StatusRunning
 	own := a.stateEntry(observed)
-	own.keep = running && health == Unprobed && !a.slow(d.Instance, now)
+	switch {
+	case !running:
+	case health == Unprobed:
+		own.keep = !a.slow(d.Instance, now)
+	case observed.Phase == state.PhaseHealthy: // for others it is only when it can be found
+		own.keep = !a.publisher.holds(announce)
+	}
 	entries := map[string]entry{a.stateKey(d.Instance): own}
 	if !running || health == Unhealthy {
 		return entries
 	}
-	for key, value := range records(a.HostIP, d, c) {
+	for key, value := range announce {
 		entries[key] = entry{value: value}
 		if health == Unprobed {
 			entries[key] = entry{keep: true}
@@ -45,16 +76,17 @@ func (a *Agent) wantedEntries(d Desired, c engine.Container, exists bool, now ti
 	return entries
 }
 
-// outgoingEntries are those of an instance that is not assigned here any more. Until it is
-// being removed nothing of it may be withdrawn: the store is not known.
-func (a *Agent) outgoingEntries(c engine.Container, now time.Time) map[string]entry {
-	entries := map[string]entry{a.stateKey(c.Instance): a.stateEntry(a.observeOutgoing(c, now))}
-	if !a.withdrawing(c.Instance) {
-		for _, key := range a.publisher.records(c.Instance) {
-			entries[key] = entry{keep: true}
+// unannounced says why a service of the instance cannot be announced, "" if nothing is known to
+// be in the way.
+func (a *Agent) unannounced(d Desired) string {
+	for _, name := range d.serviceNames() {
+		for _, key := range recordKeys(d, name) {
+			if err := a.publisher.refusal(key); err != nil {
+				return fmt.Sprintf("service %s cannot be announced: %v", name, err)
+			}
 		}
 	}
-	return entries
+	return ""
 }
 
 func (a *Agent) stateKey(instance string) string { return state.InstanceKey(a.HostIP, instance) }

@@ -117,7 +117,10 @@ type fakeStore struct {
 	mu   sync.Mutex
 	keys map[string]string
 	away bool
+	file string   // a key below which nothing can be written, for it is none of a directory
 	log  []string // of writes
+	// tries counts writes, also those that failed, lists lists.
+	tries, lists int
 }
 
 func (s *fakeStore) get(key string) (string, bool) {
@@ -133,12 +136,25 @@ func (s *fakeStore) setAway(away bool) {
 	s.away = away
 }
 
+func (s *fakeStore) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+func (s *fakeStore) count() (tries, lists int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tries, s.lists
+}
+
 func (s *fakeStore) List(_ context.Context, dir string) (store.Listing, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.away {
 		return store.Listing{}, store.ErrUnavailable
 	}
+	s.lists++
 	var l store.Listing
 	for key, value := range s.keys {
 		if strings.HasPrefix(key, dir+"/") {
@@ -151,8 +167,12 @@ func (s *fakeStore) List(_ context.Context, dir string) (store.Listing, error) {
 func (s *fakeStore) Set(_ context.Context, key, value string, _ time.Duration) (store.Node, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.away {
+	s.tries++
+	switch {
+	case s.away:
 		return store.Node{}, store.ErrUnavailable
+	case s.file != "" && strings.HasPrefix(key, s.file+"/"):
+		return store.Node{}, fmt.Errorf("set %s: %w", key, store.ErrNotDir)
 	}
 	s.keys[key] = value
 	s.log = append(s.log, "set "+key)

@@ -107,8 +107,9 @@ func (a *Agent) slow(instance string, now time.Time) bool {
 	return m.running && now.Sub(m.since) > slowStart
 }
 
-// observe is the state to publish of an instance that is wanted here.
-func (a *Agent) observe(d Desired, c engine.Container, exists bool, now time.Time) (state.Observed, Health) {
+// observe is the state to publish of an instance that is wanted here; unannounced is why a service
+// of it cannot be announced.
+func (a *Agent) observe(d Desired, c engine.Container, exists bool, unannounced string, now time.Time) (state.Observed, Health) {
 	health, probed := a.prober.health(d.Instance)
 	o := state.Observed{Ref: d.Ref, Slot: d.Slot, Revision: d.Revision}
 	a.mu.Lock()
@@ -116,6 +117,8 @@ func (a *Agent) observe(d Desired, c engine.Container, exists bool, now time.Tim
 	m := a.recall(d.Instance)
 	o.Restarts = m.restarts
 	switch {
+	case exists && c.Status == engine.StatusRunning && health == Healthy && unannounced != "":
+		o.Phase, o.Reason = state.PhaseRunning, unannounced
 	case exists && c.Status == engine.StatusRunning && health == Healthy:
 		o.Phase = state.PhaseHealthy
 		o.Ports = map[string]int{}

@@ -1,11 +1,12 @@
 package agent
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -13,23 +14,16 @@ import (
 
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
-	"github.com/dokkaa/dokkaa/skydns/msg"
 )
 
 // Timing of the publisher.
 const (
-	publishRetry  = time.Second     // after a failed write
-	publishResync = 2 * time.Minute // between two looks at what really stands in the store
+	publishRetry = time.Second // after the store could not be read or written
+	// publishResync is the time between two looks at what really stands in the store, so about as
+	// long is away what somebody deleted by hand. Each costs a list of the cluster's records.
+	publishResync = 10 * time.Second
 	publishList   = 10 * time.Second
 )
-
-// entry is what a key of this host is to hold.
-type entry struct {
-	value string
-	// keep leaves what the key holds: nothing new is known. A value beside it is written only
-	// if the key is not there.
-	keep bool
-}
 
 // keyStore is what the publisher needs of the store.
 type keyStore interface {
@@ -38,38 +32,43 @@ type keyStore interface {
 	Delete(ctx context.Context, key string) error
 }
 
-// publisher makes this host's keys in the store what is wanted: the observed states of its
+// publisher makes this host's keys in the store what is wished: the observed states of its
 // instances and the DNS records of their services. It owns exactly these keys, and removes
-// those among them that are not wanted, also those that an earlier process left.
+// those among them that are not wanted, also those that an earlier process left. A key that the
+// store refuses holds up no other.
 type publisher struct {
 	store  keyStore
 	hostIP string
 	known  func() bool // whether the store is known to be this cluster's
 	log    *slog.Logger
-	done   func() // called after keys changed in the store; must not block
+	done   func() // called after keys changed in the store, or were refused; must not block
 
 	hint chan struct{}
 
-	mu     sync.Mutex
-	wanted map[string]entry  // nil before the first want
-	asked  int               // how often wanted was changed
-	served int               // the value of asked that the store was last made to agree with
-	stored map[string]string // nil while not known
-	doubt  bool              // what is stored may be about to be taken away by somebody
+	mu       sync.Mutex
+	wished   wish
+	writing  string              // the key that a write is under way of
+	stored   map[string]string   // nil while not known
+	stale    bool                // stored is to be read again
+	doubt    bool                // what is stored may be about to be taken away by somebody
+	refusals map[string]*refusal // by key
 }
 
 func newPublisher(s keyStore, hostIP string, known func() bool, log *slog.Logger, done func()) *publisher {
-	return &publisher{store: s, hostIP: hostIP, known: known, log: log, done: done, hint: make(chan struct{}, 1)}
+	return &publisher{store: s, hostIP: hostIP, known: known, log: log, done: done, hint: make(chan struct{}, 1),
+		refusals: map[string]*refusal{}}
 }
 
 // want sets what is to be published. It does not block.
-func (p *publisher) want(entries map[string]entry) {
+func (p *publisher) want(w wish) {
 	p.mu.Lock()
-	changed := p.wanted == nil || !maps.Equal(p.wanted, entries)
-	p.wanted = entries
-	if changed {
-		p.asked++
-	}
+	changed := p.wished.entries == nil || !p.wished.equal(w)
+	p.wished = w
+	maps.DeleteFunc(p.refusals, func(key string, _ *refusal) bool {
+		_, wanted := w.entries[key]
+		_, stored := p.stored[key]
+		return !wanted && !stored
+	})
 	p.mu.Unlock()
 	if changed {
 		p.wake()
@@ -90,125 +89,190 @@ func (p *publisher) wake() {
 	}
 }
 
-// withdrawn tells whether the store surely holds no record of the instance.
+// withdrawn tells whether the store surely holds no record of the instance, and will get none.
 func (p *publisher) withdrawn(instance string) bool {
 	p.mu.Lock()
-	settled := p.stored != nil && p.served == p.asked
-	p.mu.Unlock()
-	return settled && len(p.records(instance)) == 0
-}
-
-// records are the keys of the instance's records that the store holds, as far as is known.
-func (p *publisher) records(instance string) []string {
-	p.mu.Lock()
 	defer p.mu.Unlock()
-	var keys []string
+	if p.stored == nil || p.wished.kept[instance] || recordOf(p.writing) == instance {
+		return false
+	}
 	for key := range p.stored {
-		if strings.HasPrefix(key, state.RecordsDir+"/") && strings.HasSuffix(key, "/"+instance) {
-			keys = append(keys, key)
+		if recordOf(key) == instance {
+			return false
 		}
 	}
-	return keys
+	for key := range p.wished.entries {
+		if recordOf(key) == instance {
+			return false
+		}
+	}
+	return true
+}
+
+// holds tells whether the store surely holds all these values.
+func (p *publisher) holds(values map[string]string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, value := range values {
+		if held, there := p.stored[key]; !there || held != value {
+			return false
+		}
+	}
+	return p.stored != nil || len(values) == 0
+}
+
+// recordOf is the instance that a key is a record of, "" if it is none.
+func recordOf(key string) string {
+	if !state.IsInstanceRecord(key) {
+		return ""
+	}
+	return key[strings.LastIndexByte(key, '/')+1:]
 }
 
 // run publishes until ctx ends.
 func (p *publisher) run(ctx context.Context) {
-	resync := time.NewTicker(publishResync)
-	defer resync.Stop()
+	look := time.Now().Add(jitter(publishResync))
 	failing := false
 	for {
-		var retry <-chan time.Time
-		err := p.pass(ctx)
+		retry, err := p.pass(ctx)
 		if err != nil && ctx.Err() == nil {
 			if !failing { // an outage is said once
 				p.log.Warn("publish", "err", err)
 			}
-			retry = time.After(publishRetry)
+			retry = time.Now().Add(publishRetry)
 		}
 		failing = err != nil
+		wake := look
+		if !retry.IsZero() && retry.Before(wake) {
+			wake = retry
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.hint:
-		case <-retry:
-		case <-resync.C:
-			p.forget()
+		case <-time.After(time.Until(wake)):
+		}
+		if now := time.Now(); !now.Before(look) {
+			look = now.Add(jitter(publishResync))
+			p.mu.Lock()
+			p.stale = true
+			p.mu.Unlock()
 		}
 	}
 }
+
+// jitter takes up to a quarter off, so that hosts do not act at the same moment.
+func jitter(d time.Duration) time.Duration { return d - time.Duration(rand.Int64N(int64(d)/4)) }
 
 // errUnknown says that what would be written might be written into another cluster's store.
 var errUnknown = errors.New("etcd is not known to be this cluster's")
 
-// pass writes every difference. After an error what the store holds counts as unknown.
-func (p *publisher) pass(ctx context.Context) error {
+// pass writes every difference, but for keys that are not to be tried again yet: retry is when
+// the first of them is. After an error what the store holds counts as unknown.
+func (p *publisher) pass(ctx context.Context) (retry time.Time, err error) {
 	if !p.known() {
-		p.forget()
-		return errUnknown
+		p.distrust(false)
+		return retry, errUnknown
 	}
 	p.mu.Lock()
-	wanted, asked, stored, doubt := p.wanted, p.asked, p.stored, p.doubt
-	if wanted != nil {
+	wished, fresh, doubt := p.wished.entries, p.stored != nil && !p.stale && !p.doubt, p.doubt
+	if wished != nil {
 		p.doubt = false
 	}
 	p.mu.Unlock()
-	if wanted == nil {
-		return nil
+	if wished == nil {
+		return retry, nil
 	}
-	if stored == nil || doubt {
-		var err error
-		if stored, err = p.load(ctx); err != nil {
+	if !fresh {
+		stored, err := p.load(ctx)
+		if err != nil {
 			p.distrust(doubt)
-			return err
+			return retry, err
 		}
 		p.mu.Lock()
-		p.stored = stored
+		p.stored, p.stale = stored, false
 		p.mu.Unlock()
 	}
 	var errs []error
-	for _, key := range slices.Sorted(maps.Keys(wanted)) {
-		value := wanted[key].value
-		held, there := p.held(key)
-		if there && wanted[key].keep {
-			value = held
+	for _, key := range p.keys() {
+		if write := p.begin(key, doubt); write != nil {
+			errs = append(errs, p.end(key, write(ctx)))
 		}
-		if value == "" || there && held == value && !doubt {
-			continue
-		}
-		errs = append(errs, p.put(ctx, key, value))
 	}
-	for _, key := range p.unwanted(wanted) {
-		errs = append(errs, p.remove(ctx, key))
-	}
-	err := errors.Join(errs...)
-	if err != nil {
+	if err := errors.Join(errs...); err != nil {
 		p.distrust(doubt)
-		return err
+		return retry, err
 	}
-	p.mu.Lock()
-	p.served = asked
-	p.mu.Unlock()
-	return nil
+	return p.nextRetry(), nil
 }
 
-func (p *publisher) held(key string) (value string, there bool) {
+// keys are all that are or should be in the store, in a fixed order: records first, for the states
+// of instances say of them.
+func (p *publisher) keys() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	value, there = p.stored[key]
-	return value, there
-}
-
-func (p *publisher) unwanted(wanted map[string]entry) []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var keys []string
+	all := map[string]bool{}
+	for key := range p.wished.entries {
+		all[key] = true
+	}
 	for key := range p.stored {
-		if _, ok := wanted[key]; !ok {
-			keys = append(keys, key)
-		}
+		all[key] = true
 	}
-	slices.Sort(keys)
-	return keys
+	return slices.SortedFunc(maps.Keys(all), func(a, b string) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a, b))
+	})
+}
+
+func rank(key string) int {
+	if recordOf(key) != "" {
+		return 0
+	}
+	return 1
+}
+
+// begin returns what is to be done for the key as things are now, nil for nothing. With doubt
+// what is there is written again.
+func (p *publisher) begin(key string, doubt bool) func(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r := p.refusals[key]; r != nil && r.notBefore.After(time.Now()) {
+		return nil
+	}
+	e, wanted := p.wished.entries[key]
+	held, there := p.stored[key]
+	if !wanted {
+		if !there || p.wished.kept[recordOf(key)] {
+			return nil
+		}
+		p.writing = key
+		return func(ctx context.Context) error { return p.remove(ctx, key) }
+	}
+	value := e.value
+	if there && e.keep {
+		value = held
+	}
+	if value == "" || there && held == value && !doubt {
+		return nil
+	}
+	p.writing = key
+	return func(ctx context.Context) error { return p.put(ctx, key, value) }
+}
+
+// end takes in how what begin returned ended. A refusal is noted, another error is returned.
+func (p *publisher) end(key string, err error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.writing = ""
+	switch {
+	case err == nil:
+		delete(p.refusals, key)
+		return nil
+	case refused(err):
+		p.refuse(key, err)
+		return nil
+	}
+	p.stored = nil // before anybody may conclude from it: the write may have happened
+	return err
 }
 
 func (p *publisher) put(ctx context.Context, key, value string) error {
@@ -235,36 +299,9 @@ func (p *publisher) remove(ctx context.Context, key string) error {
 	return nil
 }
 
-func (p *publisher) forget() { p.distrust(false) }
-
 // distrust forgets what the store holds, and with doubt has all of it written again.
 func (p *publisher) distrust(doubt bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stored, p.doubt = nil, p.doubt || doubt
-}
-
-// load reads which keys of this host are in the store.
-func (p *publisher) load(ctx context.Context) (map[string]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, publishList)
-	defer cancel()
-	stored := map[string]string{}
-	instances, err := p.store.List(ctx, state.InstancesDir(p.hostIP))
-	if err != nil {
-		return nil, err
-	}
-	for _, node := range instances.Nodes {
-		stored[node.Key] = node.Value
-	}
-	records, err := p.store.List(ctx, state.RecordsDir)
-	if err != nil {
-		return nil, err
-	}
-	for _, node := range records.Nodes {
-		var record msg.Service
-		if json.Unmarshal([]byte(node.Value), &record) == nil && record.Host == p.hostIP && state.IsInstanceRecord(node.Key) {
-			stored[node.Key] = node.Value
-		}
-	}
-	return stored, nil
 }

@@ -26,10 +26,18 @@ func records(hostIP string, d Desired, c engine.Container) map[string]string {
 		if err != nil {
 			panic(err) // numbers and strings can be marshalled
 		}
-		all[state.RecordKey(d.App, name, d.Instance)] = string(value)
-		if service.Role == "web" {
-			all[state.RecordKey(webApp, d.App, d.Instance)] = string(value)
+		for _, key := range recordKeys(d, name) {
+			all[key] = string(value)
 		}
 	}
 	return all
+}
+
+// recordKeys are where the instance's service of this name is announced.
+func recordKeys(d Desired, name string) []string {
+	keys := []string{state.RecordKey(d.App, name, d.Instance)}
+	if d.Services[name].Role == "web" {
+		keys = append(keys, state.RecordKey(webApp, d.App, d.Instance))
+	}
+	return keys
 }

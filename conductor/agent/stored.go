@@ -1,0 +1,34 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/skydns/msg"
+)
+
+// load reads which keys of this host are in the store.
+func (p *publisher) load(ctx context.Context) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, publishList)
+	defer cancel()
+	stored := map[string]string{}
+	instances, err := p.store.List(ctx, state.InstancesDir(p.hostIP))
+	if err != nil {
+		return nil, err
+	}
+	for _, node := range instances.Nodes {
+		stored[node.Key] = node.Value
+	}
+	records, err := p.store.List(ctx, state.RecordsDir)
+	if err != nil {
+		return nil, err
+	}
+	for _, node := range records.Nodes {
+		var record msg.Service
+		if json.Unmarshal([]byte(node.Value), &record) == nil && record.Host == p.hostIP && state.IsInstanceRecord(node.Key) {
+			stored[node.Key] = node.Value
+		}
+	}
+	return stored, nil
+}
