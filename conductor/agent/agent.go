@@ -159,6 +159,11 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 	if !retry.IsZero() {
 		wait = min(wait, max(retry.Sub(now), time.Millisecond))
 	}
+	for _, d := range want {
+		if at := a.slowAt(d); at.After(now) {
+			wait = min(wait, at.Sub(now))
+		}
+	}
 	if a.settling(now) {
 		wait = min(wait, settlingSteps)
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -35,7 +36,7 @@ func TestAssignedInstanceIsStartedAndAnnounced(t *testing.T) {
 func TestNoRecordBeforeTheServiceAccepts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.engine.deaf = true
+		b.engine.deaf = errRefused
 		b.start()
 		defer func() { b.stop() }()
 		b.assign(idA)
@@ -47,7 +48,7 @@ func TestNoRecordBeforeTheServiceAccepts(t *testing.T) {
 		if o := b.observed(idA); o.Phase != state.PhaseRunning || !strings.Contains(o.Reason, "port 80 does not accept connections") {
 			t.Errorf("observed: %+v", o)
 		}
-		b.engine.set(func() { b.engine.deaf = false })
+		b.engine.set(func() { b.engine.deaf = nil })
 		b.pass(2 * time.Second)
 		if b.record(idA) == "" {
 			t.Error("not announced once it accepts")
@@ -218,6 +219,54 @@ func TestLeftoversOfThisHostAreTakenAway(t *testing.T) {
 		b.pass(time.Second)
 		if want := map[string]string{others: b.store.keys[others], users: b.store.keys[users]}; len(b.store.keys) != len(want) {
 			t.Errorf("left %v, want %v", b.store.keys, want)
+		}
+	})
+}
+
+func TestInstanceWithoutPortsMustRunForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.start()
+		b.assignPortless(idA)
+		b.pass(2 * time.Second)
+		if o := b.observed(idA); o.Phase == state.PhaseHealthy {
+			t.Errorf("healthy after 2 seconds: %+v", o)
+		}
+		b.engine.kill("c-" + idA)
+		b.pass(2 * time.Second)
+		if o := b.observed(idA); o.Phase == state.PhaseHealthy {
+			t.Errorf("healthy 2 seconds after its restart: %+v", o)
+		}
+		b.pass(2 * time.Second)
+		if o := b.observed(idA); o.Phase != state.PhaseHealthy {
+			t.Errorf("after 4 seconds: %+v", o)
+		}
+		b.stop()
+		b.store.log = nil
+		b.start()
+		defer func() { b.stop() }()
+		b.pass(time.Minute)
+		if len(b.store.log) > 1 { // the count of restarts is not kept
+			t.Errorf("a new conductor wrote %q", b.store.log)
+		}
+	})
+}
+
+func TestWhyItIsNotHealthyIsSaidSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.engine.deaf = errRefused
+		b.start()
+		defer func() { b.stop() }()
+		b.assign(idA)
+		b.pass(slowStart + time.Millisecond)
+		if o := b.observed(idA); o.Phase != state.PhaseRunning || !strings.HasSuffix(o.Reason, "connection refused") {
+			t.Errorf("observed: %+v", o)
+		}
+		b.engine.set(func() { b.engine.deaf = errors.New("no route to host") })
+		b.pass(time.Second)
+		if o := b.observed(idA); o.Phase != state.PhaseRunning || !strings.HasSuffix(o.Reason, "no route to host") {
+			t.Errorf("observed: %+v", o)
 		}
 	})
 }

@@ -59,7 +59,7 @@ func (a *Agent) wantedEntries(d Desired, c engine.Container, exists bool, now ti
 	switch {
 	case !running:
 	case health == Unprobed:
-		own.keep = !a.slow(d.Instance, now)
+		own.keep = !a.slow(d, now)
 	case observed.Phase == state.PhaseHealthy: // for others it is only when it can be found
 		own.keep = !a.publisher.holds(announce)
 	}

@@ -50,7 +50,17 @@ func (b *bench) start() {
 
 // assign makes the slots of dummy/nginx what is given: the instances by slot, on this host.
 func (b *bench) assign(instances ...string) {
-	nodes := []store.Node{{Key: "/apps/dummy/nginx/revisions/1", Value: `{"manifest": {"image": "nginx", "services": {"nginx": 80}}, "hash": "x"}`}}
+	b.put(b.slots(`{"manifest": {"image": "nginx", "services": {"nginx": 80}}, "hash": "x"}`, instances...)...)
+}
+
+// assignPortless is assign of a container that offers no service.
+func (b *bench) assignPortless(instances ...string) {
+	b.put(b.slots(`{"manifest": {"image": "nginx"}, "hash": "x"}`, instances...)...)
+}
+
+// slots are the keys of a revision and of instances of it.
+func (b *bench) slots(revision string, instances ...string) []store.Node {
+	nodes := []store.Node{{Key: refN.RevisionKey(1), Value: revision}}
 	for i, id := range instances {
 		if id != "" {
 			slot, err := json.Marshal(state.Slot{Current: &state.Assignment{Host: "10.0.0.1", Revision: 1, Instance: id}})
@@ -60,6 +70,11 @@ func (b *bench) assign(instances ...string) {
 			nodes = append(nodes, store.Node{Key: refN.SlotKey(i + 1), Value: string(slot)})
 		}
 	}
+	return nodes
+}
+
+// put makes the keys below /apps what is given.
+func (b *bench) put(nodes ...store.Node) {
 	b.apps.set(store.NewSnapshot(2, nodes...))
 	if b.agent != nil {
 		b.agent.Hint()
@@ -199,8 +214,8 @@ type fakeEngine struct {
 	mu         sync.Mutex
 	containers map[string]*engine.Container // by id
 	images     map[string]bool
-	deaf       bool // containers accept no connections
-	short      bool // containers exit as soon as they are started
+	deaf       error // why containers accept no connections
+	short      bool  // containers exit as soon as they are started
 	port       int
 	starts     int
 	pulls      int
@@ -278,10 +293,7 @@ func (e *fakeEngine) kill(id string) {
 func (e *fakeEngine) dial(context.Context, string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.deaf {
-		return errRefused
-	}
-	return nil
+	return e.deaf
 }
 
 func (e *fakeEngine) set(change func()) {

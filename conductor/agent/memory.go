@@ -99,12 +99,24 @@ func (a *Agent) withdrawing(instance string) bool {
 	return a.recall(instance).withdrawing
 }
 
-// slow tells whether an instance runs long enough that its first probe should have ended.
-func (a *Agent) slow(instance string, now time.Time) bool {
+// slowAt is when the first probe of a running instance should have ended; zero if it does not run.
+func (a *Agent) slowAt(d Desired) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	m := a.recall(instance)
-	return m.running && now.Sub(m.since) > slowStart
+	m := a.recall(d.Instance)
+	switch {
+	case !m.running:
+		return time.Time{}
+	case len(d.Ports) == 0:
+		return m.since.Add(slowStart + probeSteady)
+	}
+	return m.since.Add(slowStart)
+}
+
+// slow tells whether an instance runs for so long.
+func (a *Agent) slow(d Desired, now time.Time) bool {
+	at := a.slowAt(d)
+	return !at.IsZero() && !now.Before(at)
 }
 
 // observe is the state to publish of an instance that is wanted here; unannounced is why a service

@@ -28,6 +28,9 @@ const (
 	probeTimeout   = 2 * time.Second
 	probeThreshold = 3                // failures in a row that make it unhealthy
 	probePatience  = 30 * time.Second // without a first success: unhealthy
+	// probeSteady is how long an instance without ports must run to be healthy. There is nothing to
+	// ask it, but one that ends at once must not replace one that works.
+	probeSteady = 3 * time.Second
 )
 
 // target is what is probed: the container's own address, never the published one, where
@@ -86,11 +89,10 @@ func (p *prober) sync(ctx context.Context, targets map[string]target, ports map[
 		}
 		probeCtx, cancel := context.WithCancel(ctx)
 		pr := &probe{target: t, cancel: cancel}
-		if len(ports[id]) == 0 {
-			pr.health = Healthy // nothing to ask: it runs
-		}
 		p.probes[id] = pr
-		if pr.health == Unprobed {
+		if len(ports[id]) == 0 {
+			p.wg.Go(func() { p.runSteady(probeCtx, pr) })
+		} else {
 			p.wg.Go(func() { p.run(probeCtx, pr, t.addr, ports[id]) })
 		}
 	}
@@ -145,6 +147,13 @@ func (p *prober) run(ctx context.Context, pr *probe, addr netip.Addr, ports []in
 	}
 }
 
+// runSteady makes an instance that there is nothing to ask healthy, if ctx does not end before.
+func (p *prober) runSteady(ctx context.Context, pr *probe) {
+	if sleep(ctx, probeSteady) == nil {
+		p.set(pr, Healthy, "")
+	}
+}
+
 // try connects to every port; the error says which service does not answer.
 func (p *prober) try(ctx context.Context, addr netip.Addr, ports []int) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
@@ -165,7 +174,7 @@ func (p *prober) current(pr *probe) Health {
 
 func (p *prober) set(pr *probe, health Health, reason string) {
 	p.mu.Lock()
-	same := pr.health == health
+	same := pr.health == health && pr.reason == reason
 	pr.health, pr.reason = health, reason
 	p.mu.Unlock()
 	if !same {
