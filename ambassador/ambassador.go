@@ -40,6 +40,8 @@ type Ambassador struct {
 	refusals  *refusals
 
 	slots       chan struct{} // one for each open connection
+	shares      *quota        // of the slots
+	waiting     *quota        // of connections that wait for an endpoint
 	connections sync.WaitGroup
 	work        context.Context // of the open connections
 	stop        context.CancelFunc
@@ -64,6 +66,8 @@ func newAmbassador(settings Settings, env daemon.Env, e engine) *Ambassador {
 		dialer:   net.Dialer{KeepAliveConfig: keepAlive},
 		refusals: newRefusals(env.Log),
 		slots:    make(chan struct{}, settings.MaxConnections),
+		shares:   newQuota(settings.MaxConnectionsPerContainer),
+		waiting:  newQuota(maxWaiting),
 	}
 	a.dialer.SetMultipathTCP(false) // what the kernel cannot splice
 	a.splicer = splicer{
@@ -124,11 +128,18 @@ func (a *Ambassador) drain() {
 	a.connections.Wait()
 }
 
-// handle takes a new connection. It does not block.
+// handle takes a new connection. It does not block. No container gets so many that there are none
+// left for others.
 func (a *Ambassador) handle(conn *net.TCPConn, port int) {
+	free, ok := a.shares.take(sourceOf(conn))
+	if !ok {
+		a.refuse(conn, port, "", reasonShare, fmt.Errorf("%d connections of this container are open", a.settings.MaxConnectionsPerContainer))
+		return
+	}
 	select {
 	case a.slots <- struct{}{}:
 	default:
+		free()
 		a.refuse(conn, port, "", reasonBusy, fmt.Errorf("%d connections are open", a.settings.MaxConnections))
 		return
 	}
@@ -138,6 +149,7 @@ func (a *Ambassador) handle(conn *net.TCPConn, port int) {
 		defer func() {
 			a.metrics.open.Dec()
 			<-a.slots
+			free()
 		}()
 		a.serve(conn, port)
 	})

@@ -17,6 +17,8 @@ const (
 	// waits so long for it before it is refused.
 	endpointPatience = 3 * time.Second
 	roundPause       = 200 * time.Millisecond
+	// A caller that connects in a loop to a service that is gone fills no more than this.
+	maxWaiting = 100
 )
 
 // keepAlive notices a peer that vanished within half a minute.
@@ -24,17 +26,22 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interv
 
 // Reasons of a refusal, as the metric counts them.
 const (
-	reasonStranger = "stranger"    // the address is no container's of ours
-	reasonUnknown  = "unknown"     // it could not be found out whose it is
-	reasonNoLink   = "no-link"     // the container has no link at this port
-	reasonBackend  = "no-backend"  // no instance of the service can be reached
-	reasonBusy     = "connections" // too many connections
+	reasonStranger = "stranger"              // the address is no container's of ours
+	reasonUnknown  = "unknown"               // it could not be found out whose it is
+	reasonNoLink   = "no-link"               // the container has no link at this port
+	reasonBackend  = "no-backend"            // no instance of the service can be reached
+	reasonBusy     = "connections"           // too many connections
+	reasonShare    = "container-connections" // too many of one container
+	reasonCrowd    = "container-waiting"     // too many of one container wait for an endpoint
 )
+
+// errCrowd is the refusal to wait for an endpoint.
+var errCrowd = fmt.Errorf("%d connections of this container wait for an endpoint", maxWaiting)
 
 // serve handles one connection from its first to its last byte.
 func (a *Ambassador) serve(client *net.TCPConn, port int) {
 	ctx := a.work
-	source := client.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	source := sourceOf(client)
 	who, err := a.callers.find(ctx, source)
 	switch {
 	case errors.Is(err, errStranger):
@@ -49,8 +56,12 @@ func (a *Ambassador) serve(client *net.TCPConn, port int) {
 		a.refuse(client, port, who.name, reasonNoLink, errors.New("the container has no such link"))
 		return
 	}
-	backend, closed, err := a.connect(ctx, name)
-	if err != nil {
+	backend, closed, err := a.connect(ctx, source, name)
+	switch {
+	case errors.Is(err, errCrowd):
+		a.refuse(client, port, who.name, reasonCrowd, err)
+		return
+	case err != nil:
 		a.refuse(client, port, who.name, reasonBackend, err)
 		return
 	}
@@ -67,11 +78,12 @@ func (a *Ambassador) serve(client *net.TCPConn, port int) {
 }
 
 // connect dials an endpoint of the service. A round tries up to four endpoints; rounds follow
-// each other with a new look-up until one succeeds or the patience is over.
-func (a *Ambassador) connect(ctx context.Context, name string) (conn *net.TCPConn, closed func(), err error) {
+// each other with a new look-up until one succeeds or the patience is over. It errs with errCrowd
+// if too many connections of the source are between rounds.
+func (a *Ambassador) connect(ctx context.Context, source netip.Addr, name string) (conn *net.TCPConn, closed func(), err error) {
 	deadline := time.Now().Add(endpointPatience)
 	lookup := a.resolver.lookup
-	for {
+	for first := true; ; first = false {
 		var endpoints []endpoint
 		if endpoints, err = lookup(ctx, name); err == nil {
 			if conn, closed, err = a.dialOne(ctx, name, endpoints); err == nil {
@@ -80,6 +92,13 @@ func (a *Ambassador) connect(ctx context.Context, name string) (conn *net.TCPCon
 		}
 		if time.Now().Add(roundPause).After(deadline) {
 			return nil, nil, err
+		}
+		if first {
+			free, ok := a.waiting.take(source)
+			if !ok {
+				return nil, nil, fmt.Errorf("%w: %w", errCrowd, err)
+			}
+			defer free()
 		}
 		select {
 		case <-ctx.Done():
@@ -130,6 +149,11 @@ func (a *Ambassador) dial(ctx context.Context, addr netip.AddrPort) (*net.TCPCon
 // refuse closes the connection without a byte.
 func (a *Ambassador) refuse(client *net.TCPConn, port int, container, reason string, err error) {
 	a.metrics.refused.WithLabelValues(reason).Inc()
-	a.refusals.log(client.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap(), port, container, reason, err)
+	a.refusals.log(sourceOf(client), port, container, reason, err)
 	reset(client)
+}
+
+// sourceOf is the address of the container that connected.
+func sourceOf(client *net.TCPConn) netip.Addr {
+	return client.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 }

@@ -32,7 +32,7 @@ func startHouse(t *testing.T, change func(*Settings)) *house {
 	t.Helper()
 	checkLeaks(t)
 	h := &house{t: t, engine: &fakeEngine{}, dns: startDNS(t)}
-	settings := Settings{ListenAddr: "127.0.0.1", DNSAddr: h.dns.addr, MaxConnections: 100, DrainTimeout: 5 * time.Second}
+	settings := Settings{ListenAddr: "127.0.0.1", DNSAddr: h.dns.addr, MaxConnections: 300, MaxConnectionsPerContainer: 300, DrainTimeout: 5 * time.Second}
 	if change != nil {
 		change(&settings)
 	}

@@ -15,14 +15,15 @@ import (
 type Settings struct {
 	daemon.Settings
 
-	DockerHost     string        `name:"docker-host" env:"DOCKER_HOST" default:"unix:///var/run/docker.sock" help:"Docker Engine of this host."`
-	PortRange      PortRange     `name:"port-range" env:"PORT_RANGE" default:"10000:10100" help:"Ports to listen on, from:to, both included."`
-	DNSAddr        string        `name:"dns-addr" env:"DNS_ADDR" help:"Name server that knows the services, host[:port]. Default: port 53 of the address listened on."`
-	Interface      string        `name:"interface" env:"INTERFACE" default:"dokkaa" help:"Network interface on whose address to listen; it may appear later."`
-	ListenAddr     string        `name:"listen-addr" env:"LISTEN_ADDR" help:"IP address to listen on, instead of the interface's."`
-	MaxConnections int           `name:"max-connections" env:"MAX_CONNECTIONS" default:"10000" help:"Connections open at a time; further ones are refused."`
-	IdleTimeout    time.Duration `name:"idle-timeout" env:"IDLE_TIMEOUT" default:"0" help:"End a connection that carried nothing for so long; 0: never, a dead peer is noticed by keep-alive."`
-	DrainTimeout   time.Duration `name:"drain-timeout" env:"DRAIN_TIMEOUT" default:"8s" help:"How long open connections may go on after SIGTERM."`
+	DockerHost                 string        `name:"docker-host" env:"DOCKER_HOST" default:"unix:///var/run/docker.sock" help:"Docker Engine of this host."`
+	PortRange                  PortRange     `name:"port-range" env:"PORT_RANGE" default:"10000:10100" help:"Ports to listen on, from:to, both included."`
+	DNSAddr                    string        `name:"dns-addr" env:"DNS_ADDR" help:"Name server that knows the services, host[:port]. Default: port 53 of the address listened on."`
+	Interface                  string        `name:"interface" env:"INTERFACE" default:"dokkaa" help:"Network interface on whose address to listen; it may appear later."`
+	ListenAddr                 string        `name:"listen-addr" env:"LISTEN_ADDR" help:"IP address to listen on, instead of the interface's."`
+	MaxConnections             int           `name:"max-connections" env:"MAX_CONNECTIONS" default:"10000" help:"Connections open at a time; further ones are refused."`
+	MaxConnectionsPerContainer int           `name:"max-connections-per-container" env:"MAX_CONNECTIONS_PER_CONTAINER" default:"1000" help:"Those of one container; further ones of it are refused."`
+	IdleTimeout                time.Duration `name:"idle-timeout" env:"IDLE_TIMEOUT" default:"0" help:"End a connection that carried nothing for so long; 0: never, a dead peer is noticed by keep-alive."`
+	DrainTimeout               time.Duration `name:"drain-timeout" env:"DRAIN_TIMEOUT" default:"8s" help:"How long open connections may go on after SIGTERM."`
 }
 
 // Validate says what is wrong with the settings.
@@ -34,6 +35,9 @@ func (s *Settings) Validate() error {
 	}
 	if s.MaxConnections < 1 {
 		return fmt.Errorf("--max-connections: %d is less than 1", s.MaxConnections)
+	}
+	if s.MaxConnectionsPerContainer < 1 {
+		return fmt.Errorf("--max-connections-per-container: %d is less than 1", s.MaxConnectionsPerContainer)
 	}
 	if s.IdleTimeout < 0 || s.DrainTimeout < 0 {
 		return fmt.Errorf("--idle-timeout, --drain-timeout: must not be negative")

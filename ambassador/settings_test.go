@@ -49,14 +49,15 @@ func TestNameServer(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	sound := Settings{MaxConnections: 1}
+	sound := Settings{MaxConnections: 1, MaxConnectionsPerContainer: 1}
 	if err := sound.Validate(); err != nil {
 		t.Error(err)
 	}
 	for want, change := range map[string]func(*Settings){
-		"--listen-addr":     func(s *Settings) { s.ListenAddr = "host" },
-		"--max-connections": func(s *Settings) { s.MaxConnections = 0 },
-		"--idle-timeout":    func(s *Settings) { s.IdleTimeout = -time.Second },
+		"--listen-addr":                   func(s *Settings) { s.ListenAddr = "host" },
+		"--max-connections":               func(s *Settings) { s.MaxConnections = 0 },
+		"--max-connections-per-container": func(s *Settings) { s.MaxConnectionsPerContainer = 0 },
+		"--idle-timeout":                  func(s *Settings) { s.IdleTimeout = -time.Second },
 	} {
 		settings := sound
 		change(&settings)
