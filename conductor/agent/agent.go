@@ -137,6 +137,7 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 	busy := a.busy() // before the look: an action that ends between the two may not show in it
 	if err := a.look(ctx); err != nil {
 		a.Log.Warn("look at Docker", "err", err)
+		a.goOnUnseen(ctx)
 		return time.Second
 	}
 	snapshot := a.Apps.Snapshot()
@@ -152,8 +153,7 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 			"instance", action.Instance, "reason", action.Reason)
 		a.start(ctx, action)
 	}
-	a.probe(ctx, want)
-	a.publisher.want(a.wish(want, now))
+	a.publish(ctx, want, now)
 	a.prune(want)
 	wait := resync
 	if !retry.IsZero() {
@@ -168,6 +168,20 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 		wait = min(wait, settlingSteps)
 	}
 	return wait
+}
+
+// goOnUnseen does what can be done while Docker does not answer: of what was there the probes
+// still know how it is.
+func (a *Agent) goOnUnseen(ctx context.Context) {
+	if snapshot := a.Apps.Snapshot(); snapshot.Listed && a.listed.Load() != 0 {
+		a.publish(ctx, desired(a.HostIP, snapshot), time.Now())
+	}
+}
+
+// publish keeps probes on what runs and is wanted, and has their results and all else published.
+func (a *Agent) publish(ctx context.Context, want map[string]Desired, now time.Time) {
+	a.probe(ctx, want)
+	a.publisher.want(a.wish(want, now))
 }
 
 // settling tells whether Docker changed so short ago that its list may not show it yet.

@@ -215,6 +215,7 @@ type fakeEngine struct {
 	containers map[string]*engine.Container // by id
 	images     map[string]bool
 	deaf       error // why containers accept no connections
+	hangs      bool  // nothing is answered
 	short      bool  // containers exit as soon as they are started
 	port       int
 	starts     int
@@ -224,7 +225,16 @@ type fakeEngine struct {
 	changed    func()
 }
 
-func (e *fakeEngine) List(context.Context) ([]engine.Container, error) {
+func (e *fakeEngine) List(ctx context.Context) ([]engine.Container, error) {
+	e.mu.Lock()
+	hangs := e.hangs
+	e.mu.Unlock()
+	if hangs {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var all []engine.Container
