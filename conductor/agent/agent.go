@@ -220,19 +220,19 @@ func (a *Agent) probe(ctx context.Context, want map[string]Desired) {
 }
 
 func (a Action) app() string {
-	return maxText(a.Desired.App, a.Container.App)
+	return orElse(a.Desired.App, a.Container.App)
 }
 
 func (a Action) containerName() string {
-	return maxText(a.Name, a.Container.Name)
+	return orElse(a.Name, a.Container.Name)
 }
 
 func (a Action) slot() int {
 	return max(a.Desired.Slot, a.Container.Slot)
 }
 
-// maxText is the one of two texts that is not empty.
-func maxText(a, b string) string {
+// orElse is the first text, or the second if that is empty.
+func orElse(a, b string) string {
 	if a != "" {
 		return a
 	}

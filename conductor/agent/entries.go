@@ -64,7 +64,7 @@ func (a *Agent) wantedEntries(d Desired, c engine.Container, exists bool, now ti
 		own.keep = !a.publisher.holds(announce)
 	}
 	entries := map[string]entry{a.stateKey(d.Instance): own}
-	if !running || health == Unhealthy {
+	if !running || health == Unhealthy || a.withdrawing(d.Instance) {
 		return entries
 	}
 	for key, value := range announce {

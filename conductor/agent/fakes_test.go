@@ -219,6 +219,8 @@ type fakeEngine struct {
 	short      bool  // containers exit as soon as they are started
 	port       int
 	starts     int
+	fails      map[Kind]error // why an action cannot be done
+	tries      map[Kind]int   // how often it was tried
 	pulls      int
 	log        []string
 	store      *fakeStore
@@ -280,6 +282,9 @@ func (e *fakeEngine) Start(_ context.Context, id string) error {
 func (e *fakeEngine) Rename(_ context.Context, id, name string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if err := e.try(Rename); err != nil {
+		return err
+	}
 	e.containers[id].Name = name
 	return nil
 }
@@ -287,9 +292,27 @@ func (e *fakeEngine) Rename(_ context.Context, id, name string) error {
 func (e *fakeEngine) Stop(_ context.Context, id string, _ time.Duration) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if err := e.try(Remove); err != nil {
+		return err
+	}
 	delete(e.containers, id)
 	e.log = append(e.log, "stop "+id)
 	return nil
+}
+
+// try counts an action, and says why it fails; e.mu must be held.
+func (e *fakeEngine) try(kind Kind) error {
+	if e.tries == nil {
+		e.tries = map[Kind]int{}
+	}
+	e.tries[kind]++
+	return e.fails[kind]
+}
+
+func (e *fakeEngine) tried(kind Kind) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.tries[kind]
 }
 
 func (e *fakeEngine) kill(id string) {

@@ -25,11 +25,30 @@ type memory struct {
 	notBefore   time.Time
 	reason      string // why the last try failed or the container ended
 
-	running bool // when last looked at
-	since   time.Time
+	mishap mishap // of the last Remove or Rename
+
+	running  bool // when last looked at
+	since    time.Time
+	detached time.Time // since when it runs without an address on the network, zero if it has one
 
 	phase      state.Phase // as last published
 	phaseSince time.Time
+}
+
+// mishap is that a Remove or Rename failed: what runs goes on to, but is not as it should be.
+type mishap struct {
+	kind     Kind
+	failures int // in a row
+	retry    time.Time
+	reason   string
+}
+
+// text is the mishap's reason, "" if there was none or it is past: nothing was tried again.
+func (m mishap) text(now time.Time) string {
+	if m.failures == 0 || now.After(m.retry.Add(resync)) {
+		return ""
+	}
+	return m.reason
 }
 
 // recall finds or makes an instance's memory; a.mu must be held.
@@ -60,6 +79,12 @@ func (a *Agent) notice(now time.Time) {
 			m.notBefore = now.Add(backoff(m.failures))
 		}
 		m.running = running
+		switch {
+		case !running || c.Addr.IsValid():
+			m.detached = time.Time{}
+		case m.detached.IsZero():
+			m.detached = now
+		}
 	}
 }
 
@@ -82,7 +107,8 @@ func (a *Agent) memories(busy map[string]bool) map[string]Memory {
 	defer a.mu.Unlock()
 	all := make(map[string]Memory, len(a.memory))
 	for id, m := range a.memory {
-		all[id] = Memory{Busy: m.busy || busy[id], NotBefore: m.notBefore}
+		all[id] = Memory{Busy: m.busy || busy[id], NotBefore: m.notBefore,
+			Failed: m.mishap.kind, RetryAfter: m.mishap.retry, Detached: m.detached}
 	}
 	return all
 }
@@ -107,6 +133,8 @@ func (a *Agent) slowAt(d Desired) time.Time {
 	switch {
 	case !m.running:
 		return time.Time{}
+	case !m.detached.IsZero():
+		return m.detached.Add(detachedPatience)
 	case len(d.Ports) == 0:
 		return m.since.Add(slowStart + probeSteady)
 	}
@@ -132,11 +160,13 @@ func (a *Agent) observe(d Desired, c engine.Container, exists bool, unannounced 
 	case exists && c.Status == engine.StatusRunning && health == Healthy && unannounced != "":
 		o.Phase, o.Reason = state.PhaseRunning, unannounced
 	case exists && c.Status == engine.StatusRunning && health == Healthy:
-		o.Phase = state.PhaseHealthy
+		o.Phase, o.Reason = state.PhaseHealthy, m.mishap.text(now)
 		o.Ports = map[string]int{}
 		for _, name := range d.serviceNames() {
 			o.Ports[name] = c.Ports[d.Services[name].Port]
 		}
+	case exists && c.Status == engine.StatusRunning && !c.Addr.IsValid():
+		o.Phase, o.Reason = state.PhaseRunning, orElse(m.mishap.text(now), ReasonDetached)
 	case exists && c.Status == engine.StatusRunning:
 		o.Phase, o.Reason = state.PhaseRunning, probed
 	case exists && c.Status == engine.StatusPaused:
@@ -160,7 +190,7 @@ func (a *Agent) observeOutgoing(c engine.Container, now time.Time) state.Observe
 	defer a.mu.Unlock()
 	m := a.recall(c.Instance)
 	return state.Observed{Ref: c.Ref, Slot: c.Slot, Revision: c.Revision, Phase: state.PhaseStopping,
-		Reason: m.reason, Restarts: m.restarts, Since: m.stamp(state.PhaseStopping, now)}
+		Reason: orElse(m.mishap.text(now), m.reason), Restarts: m.restarts, Since: m.stamp(state.PhaseStopping, now)}
 }
 
 // stamp is when the instance came into the phase.

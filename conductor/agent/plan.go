@@ -27,8 +27,29 @@ func (d Desired) startName() string { return d.Spec.Name + "---next-" + d.Instan
 // Memory is what the agent knows about an instance beside what Docker says.
 type Memory struct {
 	Busy      bool      // an action on it is under way
-	NotBefore time.Time // of the next try
+	NotBefore time.Time // of the next Restart or Run: the container ended, or could not be started
+	// Failed is the kind of the Remove or Rename that failed last, not to be tried before RetryAfter.
+	Failed     Kind
+	RetryAfter time.Time
+	Detached   time.Time // since when it runs without an address on the network, zero if it has one
 }
+
+// due is when an action may be tried.
+func (m Memory) due(a Action) time.Time {
+	switch {
+	case a.Kind == Restart || a.Kind == Run:
+		return m.NotBefore
+	case a.Kind == m.Failed && !m.RetryAfter.IsZero():
+		return m.RetryAfter
+	case a.Reason == ReasonDetached:
+		return m.Detached.Add(detachedPatience)
+	}
+	return time.Time{}
+}
+
+// detachedPatience is how long a container may run without an address on the network: while it
+// starts it has none for a moment.
+const detachedPatience = 3 * time.Second
 
 // Input is everything that a plan depends on.
 type Input struct {
@@ -69,6 +90,7 @@ const (
 	ReasonDuplicate   = "a second container of the same instance"
 	ReasonDead        = "Docker could not remove it before"
 	ReasonCurrent     = "became the slot's current instance"
+	ReasonDetached    = "is not on network " + engine.Network
 )
 
 // Compute compares what is desired with what is there. It returns at most one action for each
@@ -76,39 +98,64 @@ const (
 // none is). The same input gives the same plan.
 func Compute(in Input) (actions []Action, wake time.Time) {
 	byInstance, extra := sortOut(in.Containers)
+	all := append(removals(in, byInstance, extra), steps(in, byInstance)...)
+	slices.SortStableFunc(all, func(a, b Action) int { return int(a.Kind) - int(b.Kind) })
+	taken := map[string]bool{}
+	for _, action := range all {
+		memory := in.Memory[action.Instance]
+		if memory.Busy || taken[action.Instance] {
+			continue
+		}
+		if due := memory.due(action); !due.After(in.Now) {
+			taken[action.Instance] = true
+			actions = append(actions, action)
+		} else if wake.IsZero() || due.Before(wake) {
+			wake = due
+		}
+	}
+	return actions, wake
+}
+
+// removals are of what is not desired.
+func removals(in Input, byInstance map[string]engine.Container, extra []engine.Container) (all []Action) {
+	if !in.Known {
+		return nil
+	}
+	for _, c := range extra {
+		all = append(all, Action{Kind: Remove, Instance: c.Instance, Container: c, Reason: ReasonDuplicate})
+	}
+	for _, id := range slices.Sorted(maps.Keys(byInstance)) {
+		if _, wanted := in.Desired[id]; !wanted {
+			all = append(all, Action{Kind: Remove, Instance: id, Container: byInstance[id], Reason: ReasonNotAssigned})
+		}
+	}
+	return all
+}
+
+// steps are the next actions for what is desired.
+func steps(in Input, byInstance map[string]engine.Container) (all []Action) {
 	names := map[string]bool{}
 	for _, c := range in.Containers {
 		names[c.Name] = true
 	}
-	for _, c := range extra {
-		if in.Known {
-			actions = append(actions, Action{Kind: Remove, Instance: c.Instance, Container: c, Reason: ReasonDuplicate})
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(byInstance)) {
-		if _, wanted := in.Desired[id]; !wanted && in.Known {
-			actions = append(actions, Action{Kind: Remove, Instance: id, Container: byInstance[id], Reason: ReasonNotAssigned})
-		}
-	}
 	for _, id := range slices.Sorted(maps.Keys(in.Desired)) {
-		d := in.Desired[id]
 		c, exists := byInstance[id]
-		action, ok := step(d, c, exists, names)
-		if !ok {
-			continue
-		}
-		if retry := in.Memory[id].NotBefore; action.Kind != Remove && action.Kind != Rename && retry.After(in.Now) {
-			if wake.IsZero() || retry.Before(wake) {
-				wake = retry
+		if exists && !in.Memory[id].Detached.IsZero() {
+			if in.Known {
+				all = append(all, Action{Kind: Remove, Instance: id, Desired: in.Desired[id], Container: c, Reason: ReasonDetached})
 			}
 			continue
 		}
-		names[action.Name] = true
-		actions = append(actions, action)
+		action, ok := step(in.Desired[id], c, exists, names)
+		if !ok {
+			continue
+		}
+		if !in.Memory[id].due(action).After(in.Now) {
+			names[action.Name] = true
+		}
+		all = append(all, action)
 	}
-	actions = slices.DeleteFunc(actions, func(a Action) bool { return in.Memory[a.Instance].Busy })
-	slices.SortStableFunc(actions, func(a, b Action) int { return int(a.Kind) - int(b.Kind) })
-	return actions, wake
+	return all
 }
 
 // step is the next action for a desired instance, ok is false if it is as it should be.

@@ -66,20 +66,13 @@ func (a *Agent) finish(action Action, err error) {
 	m.busy, m.pulling, m.withdrawing = false, false, false
 	if err != nil {
 		a.metrics.actions.WithLabelValues(action.Kind.String(), "failed").Inc()
-		m.failures++
-		m.reason = err.Error()
-		m.notBefore = time.Now().Add(backoff(m.failures + 1)) // what failed just now is not tried at once
+		m.fail(action, err, time.Now())
 		a.Log.Warn(action.Kind.String(), "app", action.app(), "container", action.containerName(), "instance", action.Instance,
-			"err", err, "failures", m.failures)
+			"err", err, "failures", max(m.failures, m.mishap.failures))
 		return
 	}
 	a.metrics.actions.WithLabelValues(action.Kind.String(), "done").Inc()
-	if action.Kind == Restart && action.Reason != ReasonAssigned {
-		m.restarts++
-	}
-	if action.Kind == Restart || action.Kind == Run {
-		m.running, m.since = true, time.Now() // it may have ended again before anybody looks
-	}
+	m.succeed(action, time.Now())
 }
 
 // run creates and starts, and pulls the image where it is missing.
@@ -107,8 +100,11 @@ func (a *Agent) pulling(instance string) {
 	a.Hint()
 }
 
-// withdraws tells whether the action ends the instance and not just a container of it.
-func (a Action) withdraws() bool { return a.Kind == Remove && a.Reason == ReasonNotAssigned }
+// withdraws tells whether the action ends what may be announced, and not just a container that
+// does not serve.
+func (a Action) withdraws() bool {
+	return a.Kind == Remove && (a.Reason == ReasonNotAssigned || a.Reason == ReasonDetached)
+}
 
 // remove withdraws the instance's records, waits until nobody may use them any more, and stops
 // it. While the store cannot be written it waits: the containers of a host that is cut off run on.
