@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
@@ -42,8 +44,15 @@ func (c *statusCommand) Run(ctx context.Context, s *session) error {
 // report is what status shows.
 type report struct {
 	Cluster    string            `json:"cluster"`
+	Scheduler  schedulerReport   `json:"scheduler"`
 	Hosts      []hostReport      `json:"hosts"`
 	Containers []containerReport `json:"containers"`
+}
+
+// schedulerReport is which host schedules, or why none does.
+type schedulerReport struct {
+	Host   string `json:"host,omitempty"`
+	Reason string `json:"reason,omitempty"`
 }
 
 type hostReport struct {
@@ -62,9 +71,11 @@ type containerReport struct {
 
 // States of a host.
 const (
-	hostReady  = "ready"
-	hostClosed = "closed" // it takes no new containers
-	hostLost   = "lost"
+	hostReady   = "ready"
+	hostClosed  = "closed" // it takes no new containers
+	hostLost    = "lost"
+	hostGhost   = "ghost"   // its lease is one that no conductor wrote
+	hostUnknown = "unknown" // its lease cannot be read
 )
 
 // report reads the keys by which the cluster shows how it is.
@@ -82,16 +93,33 @@ func (s *session) report(ctx context.Context, hosts []netip.Addr) (report, error
 	if err != nil {
 		return report{}, err
 	}
-	containers, err := readContainers(appKeys.Nodes)
+	scheduler, err := readScheduler(keys.Get(ctx, state.SchedulerKey))
 	if err != nil {
 		return report{}, err
 	}
-	hostReports, err := readHosts(hosts, hostKeys.Nodes)
-	return report{Cluster: s.cluster, Hosts: hostReports, Containers: containers}, err
+	return report{Cluster: s.cluster, Scheduler: scheduler,
+		Hosts: readHosts(hosts, hostKeys.Nodes), Containers: readContainers(appKeys.Nodes)}, nil
 }
 
-// readHosts tells of the given hosts, and of others that left keys.
-func readHosts(known []netip.Addr, nodes []store.Node) ([]hostReport, error) {
+// readScheduler tells of the scheduler's lease. An error is one that says nothing about it.
+func readScheduler(lease store.Node, err error) (schedulerReport, error) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return schedulerReport{Reason: "no host schedules now"}, nil
+	case errors.Is(err, store.ErrNotFile):
+		return schedulerReport{Reason: "no host schedules: " + state.SchedulerKey + " is a directory"}, nil
+	case err != nil:
+		return schedulerReport{}, err
+	case lease.TTL == 0:
+		return schedulerReport{Reason: "no host schedules: " + state.SchedulerKey + " was written by hand, the conductors remove it in a moment"}, nil
+	}
+	host, _, _ := strings.Cut(lease.Value, " ")
+	return schedulerReport{Host: host}, nil
+}
+
+// readHosts tells of the given hosts, and of others that left keys. A key that cannot be read is
+// told of with its host.
+func readHosts(known []netip.Addr, nodes []store.Node) []hostReport {
 	hosts := map[string]*hostReport{}
 	host := func(ip string) *hostReport {
 		if hosts[ip] == nil {
@@ -102,6 +130,7 @@ func readHosts(known []netip.Addr, nodes []store.Node) ([]hostReport, error) {
 	for _, ip := range known {
 		host(ip.String())
 	}
+	unreadable := map[string][]string{}
 	for _, node := range nodes {
 		ip, kind, _, ok := state.ParseHostKey(node.Key)
 		switch {
@@ -109,19 +138,33 @@ func readHosts(known []netip.Addr, nodes []store.Node) ([]hostReport, error) {
 			host(ip).Containers++
 		case ok:
 			var said state.Host
-			if err := json.Unmarshal([]byte(node.Value), &said); err != nil {
-				return nil, fmt.Errorf("read %s: %w", node.Key, err)
+			err := json.Unmarshal([]byte(node.Value), &said)
+			if err != nil {
+				unreadable[ip] = append(unreadable[ip], unreadableKey(node, err))
 			}
 			host(ip).tell(said, kind == "lease")
+			switch {
+			case kind == "lease" && err != nil:
+				host(ip).State = hostUnknown
+			case kind == "lease" && node.TTL == 0:
+				host(ip).State, host(ip).Reason = hostGhost, "its lease never ends: no conductor wrote it"
+			}
 		}
 	}
 	var all []hostReport
-	for _, h := range hosts {
+	for ip, h := range hosts {
+		h.Reason = strings.Join(slices.DeleteFunc(append([]string{h.Reason}, unreadable[ip]...), isEmpty), "; ")
 		all = append(all, *h)
 	}
 	slices.SortFunc(all, func(a, b hostReport) int { return compareAddresses(a.IP, b.IP) })
-	return all, nil
+	return all
 }
+
+func unreadableKey(node store.Node, err error) string {
+	return fmt.Sprintf("%s cannot be read: %v", node.Key, err)
+}
+
+func isEmpty(s string) bool { return s == "" }
 
 // tell adds what the host says of itself: with its lease, or once upon a time.
 func (h *hostReport) tell(said state.Host, leased bool) {
@@ -137,31 +180,49 @@ func (h *hostReport) tell(said state.Host, leased bool) {
 }
 
 // readContainers tells of every container that has a manifest or a status.
-func readContainers(nodes []store.Node) ([]containerReport, error) {
-	all := map[state.Ref]state.Status{}
+func readContainers(nodes []store.Node) []containerReport {
+	all, directories := map[state.Ref]state.Status{}, map[state.Ref]bool{}
 	for _, node := range nodes {
+		if ref, ok := manifestDirectory(node.Key); ok {
+			directories[ref] = true
+		}
 		key, ok := state.ParseAppKey(node.Key)
 		if !ok {
 			continue
 		}
-		switch key.Kind {
-		case "manifest":
+		switch {
+		case key.Kind == "manifest" && key.Item == 0:
 			if _, known := all[key.Ref]; !known {
 				all[key.Ref] = state.Status{State: "new: the scheduler has not looked at it yet"}
 			}
-		case "status":
+		case key.Kind == "status" && key.Item == 0:
 			var status state.Status
 			if err := json.Unmarshal([]byte(node.Value), &status); err != nil {
-				return nil, fmt.Errorf("read %s: %w", node.Key, err)
+				status = state.Status{State: unreadableKey(node, err)}
 			}
 			all[key.Ref] = status
 		}
+	}
+	for ref := range directories {
+		status := all[ref]
+		status.State = cmp.Or(status.State, "refused")
+		status.Errors = append(status.Errors, ref.ManifestKey()+" is a directory, not a key")
+		all[ref] = status
 	}
 	var reports []containerReport
 	for _, ref := range slices.SortedFunc(maps.Keys(all), compareRefs) {
 		reports = append(reports, containerReport{ref, all[ref]})
 	}
-	return reports, nil
+	return reports
+}
+
+// manifestDirectory tells whether the key is in a directory where a manifest should be, and whose.
+func manifestDirectory(key string) (ref state.Ref, ok bool) {
+	parts := strings.Split(strings.TrimPrefix(key, state.AppsDir+"/"), "/")
+	if len(parts) < 4 || parts[2] != "manifest" {
+		return ref, false
+	}
+	return state.Ref{App: parts[0], Name: parts[1]}, true
 }
 
 func compareRefs(a, b state.Ref) int {

@@ -1,11 +1,14 @@
 package dokkaacfg
 
 import (
+	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
@@ -16,9 +19,9 @@ var update = flag.Bool("update", false, "write the golden files")
 // clusterNodes is a cluster with one of everything that status has to tell.
 func clusterNodes() (hosts, apps []store.Node) {
 	hosts = []store.Node{
-		{Key: "/hosts/10.101.0.1/lease", Value: `{"ip": "10.101.0.1", "version": "v1.0.0", "news": 1}`},
+		{Key: "/hosts/10.101.0.1/lease", Value: `{"ip": "10.101.0.1", "version": "v1.0.0", "news": 1}`, TTL: time.Second},
 		{Key: "/hosts/10.101.0.1/instances/a1", Value: `{}`},
-		{Key: "/hosts/10.101.0.2/lease", Value: `{"ip": "10.101.0.2", "version": "v1.0.0", "condition": "Docker does not answer"}`},
+		{Key: "/hosts/10.101.0.2/lease", Value: `{"ip": "10.101.0.2", "version": "v1.0.0", "condition": "Docker does not answer"}`, TTL: time.Second},
 		{Key: "/hosts/10.101.0.10/instances/b1", Value: `{}`},
 		{Key: "/hosts/10.101.0.2/info", Value: `{"version": "v0.9.0"}`},
 		{Key: "/hosts/10.101.0.10/info", Value: `{"version": "v0.9.0"}`},
@@ -40,22 +43,31 @@ func clusterNodes() (hosts, apps []store.Node) {
 
 func TestStatusText(t *testing.T) {
 	hostNodes, appNodes := clusterNodes()
-	tests := map[string]struct{ hosts, apps []store.Node }{
-		"everything": {hostNodes, appNodes},
-		"empty":      {hostNodes[:1], nil},
+	broken := func(keys ...string) (nodes []store.Node) {
+		for _, key := range keys {
+			nodes = append(nodes, store.Node{Key: key, Value: "garbage"})
+		}
+		return nodes
+	}
+	tests := map[string]struct {
+		hosts, apps []store.Node
+		scheduler   schedulerReport
+	}{
+		"everything": {hostNodes, appNodes, schedulerReport{Host: "10.101.0.1"}},
+		"empty":      {hostNodes[:1], nil, schedulerReport{Reason: "no host schedules now"}},
+		"unreadable": {
+			hosts: append(broken("/hosts/10.101.0.2/lease", "/hosts/10.101.0.9/info", "/hosts/10.101.0.1/info"), hostNodes[0],
+				store.Node{Key: "/hosts/10.101.0.8/lease", Value: `{"version": "by hand"}`}),
+			apps:      append(broken("/apps/dummy/crawler/status", "/apps/dummy/dir/manifest/nginx.json", "/apps/dummy/one/manifest/1"), appNodes[0]),
+			scheduler: schedulerReport{Host: "10.101.0.1"},
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			hosts, err := readHosts(addrs("10.101.0.1", "10.101.0.2"), test.hosts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			containers, err := readContainers(test.apps)
-			if err != nil {
-				t.Fatal(err)
-			}
+			r := report{Cluster: "local", Scheduler: test.scheduler,
+				Hosts: readHosts(addrs("10.101.0.1", "10.101.0.2"), test.hosts), Containers: readContainers(test.apps)}
 			var text strings.Builder
-			if err := (report{Cluster: "local", Hosts: hosts, Containers: containers}).write(&text); err != nil {
+			if err := r.write(&text); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, "status_"+name+".txt", text.String())
@@ -80,12 +92,24 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-func TestStatusRefusesWhatItCannotRead(t *testing.T) {
-	if _, err := readHosts(nil, []store.Node{{Key: "/hosts/10.0.0.1/lease", Value: "{"}}); err == nil {
-		t.Error("a broken lease was taken for something")
+func TestScheduler(t *testing.T) {
+	failure := errors.New("failure")
+	tests := map[string]struct {
+		lease store.Node
+		err   error
+		want  schedulerReport
+		fails error
+	}{
+		"held":      {store.Node{Value: "10.101.0.1 i0123", TTL: time.Second}, nil, schedulerReport{Host: "10.101.0.1"}, nil},
+		"free":      {store.Node{}, fmt.Errorf("get: %w", store.ErrNotFound), schedulerReport{Reason: "no host schedules now"}, nil},
+		"by hand":   {store.Node{Value: "x"}, nil, schedulerReport{Reason: "no host schedules: /dokkaa/scheduler was written by hand, the conductors remove it in a moment"}, nil},
+		"directory": {store.Node{}, store.ErrNotFile, schedulerReport{Reason: "no host schedules: /dokkaa/scheduler is a directory"}, nil},
+		"not read":  {store.Node{}, failure, schedulerReport{}, failure},
 	}
-	if _, err := readContainers([]store.Node{{Key: "/apps/a/b/status", Value: "{"}}); err == nil {
-		t.Error("a broken status was taken for something")
+	for name, test := range tests {
+		if got, err := readScheduler(test.lease, test.err); got != test.want || !errors.Is(err, test.fails) {
+			t.Errorf("%s: got %+v, %v", name, got, err)
+		}
 	}
 }
 

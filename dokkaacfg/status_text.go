@@ -21,6 +21,8 @@ func (r report) write(to io.Writer) error {
 		row(h.IP, h.State, cmp.Or(h.Version, "-"), strconv.Itoa(h.Containers), h.Reason)
 	}
 	row()
+	fmt.Fprintf(w, "scheduler: %s\n", cmp.Or(r.Scheduler.Host, r.Scheduler.Reason))
+	row()
 	if len(r.Containers) == 0 {
 		row("No containers: there is no manifest below " + state.AppsDir + ".")
 	} else {
