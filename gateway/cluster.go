@@ -76,8 +76,9 @@ func (c *cluster) note(m *member, now condition, err error) {
 	if !c.isLost(now, failures, err) {
 		return
 	}
-	// Their clients ask again, and another member.
-	if cut := m.cut(false, errCutOff); cut > 0 {
+	// Their clients ask again, and another member; where there is none they are cut at each probe,
+	// which is worth a line once.
+	if cut := m.cut(false, errCutOff); cut > 0 && m.tellCut() {
 		c.log.Info("requests to a member of etcd were cut", "member", m.url.String(), "requests", cut)
 	}
 }

@@ -32,6 +32,7 @@ type member struct {
 	err       error     // why it is not healthy
 	since     time.Time // since when
 	failures  int       // probes in a row that found it not healthy
+	cutTold   bool      // that requests were cut, since it was healthy last
 	pending   map[*pending]struct{}
 }
 
@@ -78,9 +79,18 @@ func (m *member) set(now condition, err error) (before condition, failures int) 
 	}
 	m.condition, m.err = now, err
 	if m.failures++; now == healthy {
-		m.failures = 0
+		m.failures, m.cutTold = 0, false
 	}
 	return before, m.failures
+}
+
+// tellCut says whether this is the first cut since the member was healthy.
+func (m *member) tellCut() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	first := !m.cutTold
+	m.cutTold = true
+	return first
 }
 
 // begin returns a context for a request to the member, which ends if the request is cut, and
