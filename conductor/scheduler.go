@@ -197,8 +197,12 @@ func (t *term) write(ctx context.Context, change schedule.Change) (store.Node, e
 	return store.Node{}, fmt.Errorf("unknown change %d", change.Kind)
 }
 
-// withdrawLost takes away the DNS records of hosts that were lost, once for each loss.
+// withdrawLost takes away the DNS records of hosts that were lost, once for each loss. If too many
+// are missing, they more likely serve and only cannot say so.
 func (t *term) withdrawLost(ctx context.Context, hosts map[string]schedule.Host) {
+	if schedule.Braked(hosts) {
+		return
+	}
 	for ip, host := range hosts {
 		if host.Liveness != schedule.Lost {
 			delete(t.withdrawn, ip)

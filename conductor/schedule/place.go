@@ -34,14 +34,19 @@ func newPlacement(in Input) *placement {
 			}
 		}
 	}
+	p.braked = Braked(in.Hosts)
+	return p
+}
+
+// Braked tells whether so many hosts are missing that nothing may be moved or withdrawn for it.
+func Braked(hosts map[string]Host) bool {
 	missing := 0
-	for _, host := range in.Hosts {
+	for _, host := range hosts {
 		if host.Liveness != Alive {
 			missing++
 		}
 	}
-	p.braked = len(in.Hosts) > 0 && missing*100 >= len(in.Hosts)*brake
-	return p
+	return len(hosts) > 0 && missing*100 >= len(hosts)*brake
 }
 
 func (p *placement) add(ref state.Ref, host string, n int) {
