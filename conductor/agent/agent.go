@@ -144,16 +144,17 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 	if !snapshot.Listed {
 		return resync
 	}
-	want := desired(a.HostIP, snapshot)
+	want, unreadable := desired(a.HostIP, snapshot)
 	now := time.Now()
 	a.notice(now)
-	actions, retry := Compute(Input{Now: now, Known: snapshot.Known, Desired: want, Containers: a.containers, Memory: a.memories(busy)})
+	actions, retry := Compute(Input{Now: now, Known: snapshot.Known, Desired: want, Unreadable: unreadable,
+		Containers: a.containers, Memory: a.memories(busy)})
 	for _, action := range actions {
 		a.Log.Info(action.Kind.String(), "app", action.app(), "container", action.containerName(), "slot", action.slot(),
 			"instance", action.Instance, "reason", action.Reason)
 		a.start(ctx, action)
 	}
-	a.publish(ctx, want, now)
+	a.publish(ctx, want, unreadable, now)
 	a.prune(want)
 	wait := resync
 	if !retry.IsZero() {
@@ -174,14 +175,15 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 // still know how it is.
 func (a *Agent) goOnUnseen(ctx context.Context) {
 	if snapshot := a.Apps.Snapshot(); snapshot.Listed && a.listed.Load() != 0 {
-		a.publish(ctx, desired(a.HostIP, snapshot), time.Now())
+		want, unreadable := desired(a.HostIP, snapshot)
+		a.publish(ctx, want, unreadable, time.Now())
 	}
 }
 
 // publish keeps probes on what runs and is wanted, and has their results and all else published.
-func (a *Agent) publish(ctx context.Context, want map[string]Desired, now time.Time) {
+func (a *Agent) publish(ctx context.Context, want map[string]Desired, unreadable map[Place]bool, now time.Time) {
 	a.probe(ctx, want)
-	a.publisher.want(a.wish(want, now))
+	a.publisher.want(a.wish(want, unreadable, now))
 }
 
 // settling tells whether Docker changed so short ago that its list may not show it yet.
@@ -213,8 +215,8 @@ func (a *Agent) probe(ctx context.Context, want map[string]Desired) {
 		if !wanted || c.Status != engine.StatusRunning || !c.Addr.IsValid() {
 			continue
 		}
-		targets[c.Instance] = target{container: c.ID, restarts: a.restarts(c.Instance), addr: c.Addr, ports: intsText(d.Ports)}
-		ports[c.Instance] = d.Ports
+		targets[c.Instance] = target{container: c.ID, restarts: a.restarts(c.Instance), addr: c.Addr, ports: intsText(d.probed(c))}
+		ports[c.Instance] = d.probed(c)
 	}
 	a.prober.sync(ctx, targets, ports)
 }

@@ -3,7 +3,6 @@ package agent
 import (
 	"encoding/json"
 	"fmt"
-	"iter"
 	"maps"
 	"slices"
 
@@ -13,10 +12,26 @@ import (
 	"github.com/dokkaa/dokkaa/manifest"
 )
 
-// desired reads from the keys below /apps what this host is to run, by instance.
-func desired(hostIP string, snapshot store.Snapshot) map[string]Desired {
-	all := map[string]Desired{}
-	for key, slot := range slots(snapshot) {
+// Place is a slot of a container.
+type Place struct {
+	state.Ref
+	Slot int
+}
+
+// desired reads from the keys below /apps what this host is to run, by instance. Of slots that
+// cannot be read it is not known whether they assign something: their instances stay as they are.
+func desired(hostIP string, snapshot store.Snapshot) (all map[string]Desired, unreadable map[Place]bool) {
+	all, unreadable = map[string]Desired{}, map[Place]bool{}
+	for node := range snapshot.All(state.AppsDir + "/") {
+		key, ok := state.ParseAppKey(node.Key)
+		if !ok || key.Kind != "hosts" {
+			continue
+		}
+		slot, ok := readSlot(node.Value)
+		if !ok {
+			unreadable[Place{key.Ref, key.Item}] = true
+			continue
+		}
 		for _, assigned := range []struct {
 			*state.Assignment
 			next bool
@@ -26,24 +41,21 @@ func desired(hostIP string, snapshot store.Snapshot) map[string]Desired {
 			}
 		}
 	}
-	return all
+	return all, unreadable
 }
 
-// slots are the readable slot keys. One that cannot be read assigns nothing, which is the
-// scheduler's to mend.
-func slots(snapshot store.Snapshot) iter.Seq2[state.AppKey, state.Slot] {
-	return func(yield func(state.AppKey, state.Slot) bool) {
-		for node := range snapshot.All(state.AppsDir + "/") {
-			key, ok := state.ParseAppKey(node.Key)
-			if !ok || key.Kind != "hosts" {
-				continue
-			}
-			var slot state.Slot
-			if json.Unmarshal([]byte(node.Value), &slot) == nil && !yield(key, slot) {
-				return
-			}
+// readSlot reads a slot key; ok is false for what the scheduler would not write.
+func readSlot(value string) (slot state.Slot, ok bool) {
+	var object map[string]json.RawMessage // null is a Slot to json, but none to us
+	if json.Unmarshal([]byte(value), &object) != nil || object == nil || json.Unmarshal([]byte(value), &slot) != nil {
+		return state.Slot{}, false
+	}
+	for _, a := range []*state.Assignment{slot.Current, slot.Next} {
+		if a != nil && (a.Host == "" || a.Instance == "") {
+			return state.Slot{}, false
 		}
 	}
+	return slot, true
 }
 
 func describe(key state.AppKey, a state.Assignment, next bool, snapshot store.Snapshot) Desired {
@@ -78,6 +90,15 @@ func revision(ref state.Ref, n int, snapshot store.Snapshot) (m *manifest.Manife
 		return m, r.Image, nil
 	}
 	return m, m.Image, nil
+}
+
+// probed are the ports by which the health of the instance's container is told. Where the
+// revision cannot be read these are the ones that it publishes.
+func (d Desired) probed(c engine.Container) []int {
+	if d.Invalid != "" {
+		return slices.Sorted(maps.Keys(c.Ports))
+	}
+	return d.Ports
 }
 
 // serviceNames are the services in a fixed order.

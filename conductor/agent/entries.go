@@ -31,19 +31,23 @@ func (w wish) equal(o wish) bool {
 }
 
 // wish is what this host is to publish, see publisher.
-func (a *Agent) wish(want map[string]Desired, now time.Time) wish {
+func (a *Agent) wish(want map[string]Desired, unreadable map[Place]bool, now time.Time) wish {
 	a.metrics.instances.Reset()
 	w := wish{entries: map[string]entry{}, kept: map[string]bool{}}
 	byInstance, _ := sortOut(a.containers)
 	for id, d := range want {
 		c, exists := byInstance[id]
 		maps.Copy(w.entries, a.wantedEntries(d, c, exists, now))
+		// What its records should be is in a revision that cannot be read.
+		w.kept[id] = d.Invalid != "" && exists && c.Status == engine.StatusRunning
 	}
 	for id, c := range byInstance {
 		if _, wanted := want[id]; wanted {
 			continue
 		}
-		w.entries[a.stateKey(id)] = a.stateEntry(a.observeOutgoing(c, now))
+		own := a.stateEntry(a.observeOutgoing(c, now))
+		own.keep = unreadable[Place{c.Ref, c.Slot}]
+		w.entries[a.stateKey(id)] = own
 		// Until it is being removed nothing of it may be withdrawn: the store is not known.
 		w.kept[id] = !a.withdrawing(id)
 	}

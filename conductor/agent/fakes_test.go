@@ -28,6 +28,9 @@ type bench struct {
 	stop   func()
 }
 
+// nginxRevision is the revision that most tests run.
+const nginxRevision = `{"manifest": {"image": "nginx", "services": {"nginx": 80}}, "hash": "x"}`
+
 func newBench(t *testing.T) *bench {
 	b := &bench{t: t, engine: &fakeEngine{containers: map[string]*engine.Container{}, images: map[string]bool{"nginx": true}},
 		store: &fakeStore{keys: map[string]string{}}, apps: &fakeMirror{}}
@@ -50,7 +53,7 @@ func (b *bench) start() {
 
 // assign makes the slots of dummy/nginx what is given: the instances by slot, on this host.
 func (b *bench) assign(instances ...string) {
-	b.put(b.slots(`{"manifest": {"image": "nginx", "services": {"nginx": 80}}, "hash": "x"}`, instances...)...)
+	b.put(b.slots(nginxRevision, instances...)...)
 }
 
 // assignPortless is assign of a container that offers no service.

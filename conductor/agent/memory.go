@@ -160,7 +160,7 @@ func (a *Agent) observe(d Desired, c engine.Container, exists bool, unannounced 
 	case exists && c.Status == engine.StatusRunning && health == Healthy && unannounced != "":
 		o.Phase, o.Reason = state.PhaseRunning, unannounced
 	case exists && c.Status == engine.StatusRunning && health == Healthy:
-		o.Phase, o.Reason = state.PhaseHealthy, m.mishap.text(now)
+		o.Phase, o.Reason = state.PhaseHealthy, orElse(d.Invalid, m.mishap.text(now))
 		o.Ports = map[string]int{}
 		for _, name := range d.serviceNames() {
 			o.Ports[name] = c.Ports[d.Services[name].Port]
@@ -168,7 +168,7 @@ func (a *Agent) observe(d Desired, c engine.Container, exists bool, unannounced 
 	case exists && c.Status == engine.StatusRunning && !c.Addr.IsValid():
 		o.Phase, o.Reason = state.PhaseRunning, orElse(m.mishap.text(now), ReasonDetached)
 	case exists && c.Status == engine.StatusRunning:
-		o.Phase, o.Reason = state.PhaseRunning, probed
+		o.Phase, o.Reason = state.PhaseRunning, orElse(probed, d.Invalid)
 	case exists && c.Status == engine.StatusPaused:
 		o.Phase, o.Reason = state.PhaseFailed, "paused by hand"
 	case d.Invalid != "":

@@ -56,6 +56,7 @@ type Input struct {
 	Now        time.Time
 	Known      bool // Desired is what the store says now; otherwise nothing may be taken away
 	Desired    map[string]Desired
+	Unreadable map[Place]bool // slots of which Desired says nothing: what runs for them is left as it is
 	Containers []engine.Container
 	Memory     map[string]Memory
 }
@@ -125,7 +126,7 @@ func removals(in Input, byInstance map[string]engine.Container, extra []engine.C
 		all = append(all, Action{Kind: Remove, Instance: c.Instance, Container: c, Reason: ReasonDuplicate})
 	}
 	for _, id := range slices.Sorted(maps.Keys(byInstance)) {
-		if _, wanted := in.Desired[id]; !wanted {
+		if _, wanted := in.Desired[id]; !wanted && !in.Unreadable[Place{byInstance[id].Ref, byInstance[id].Slot}] {
 			all = append(all, Action{Kind: Remove, Instance: id, Container: byInstance[id], Reason: ReasonNotAssigned})
 		}
 	}
@@ -141,7 +142,7 @@ func steps(in Input, byInstance map[string]engine.Container) (all []Action) {
 	for _, id := range slices.Sorted(maps.Keys(in.Desired)) {
 		c, exists := byInstance[id]
 		if exists && !in.Memory[id].Detached.IsZero() {
-			if in.Known {
+			if in.Known && in.Desired[id].Invalid == "" {
 				all = append(all, Action{Kind: Remove, Instance: id, Desired: in.Desired[id], Container: c, Reason: ReasonDetached})
 			}
 			continue
@@ -161,8 +162,8 @@ func steps(in Input, byInstance map[string]engine.Container) (all []Action) {
 // step is the next action for a desired instance, ok is false if it is as it should be.
 func step(d Desired, c engine.Container, exists bool, names map[string]bool) (a Action, ok bool) {
 	a = Action{Instance: d.Instance, Desired: d, Container: c}
-	if d.Invalid != "" && !exists {
-		return a, false
+	if d.Invalid != "" && (!exists || c.Status == engine.StatusDead) {
+		return a, false // it could not be made anew
 	}
 	switch {
 	case !exists:
