@@ -37,8 +37,8 @@ type Conductor struct {
 	agent    *agent.Agent
 	host     *store.Lease
 	schedule *scheduler
-	isolated atomic.Bool
-	id       string // of this process
+	unfit    atomic.Pointer[string] // why containers cannot be isolated, "" if they can; nil before that was tried
+	id       string                 // of this process
 }
 
 // New makes a conductor, or, with settings.Firewall, the firewall alone. It does no I/O.

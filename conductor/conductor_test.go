@@ -228,7 +228,7 @@ func TestConductorThatIsBackAndNotFit(t *testing.T) {
 	if err := f.placed(map[state.Ref]int{ref: 2}); err != nil {
 		t.Error(err)
 	}
-	if err := unfit.present(); err == nil || !strings.Contains(err.Error(), "isolated") {
+	if err := unfit.present(); err == nil || !strings.Contains(err.Error(), "isolated: the firewall is not in place") {
 		t.Errorf("the host shows %v, not why it takes nothing", err)
 	}
 	more := f.put("more", 2)

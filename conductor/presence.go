@@ -24,10 +24,12 @@ const (
 
 // condition says why this host takes no new slots.
 func (c *Conductor) condition() string {
-	if !c.isolated.Load() {
+	switch unfit := c.unfit.Load(); {
+	case unfit == nil:
 		return "containers cannot be isolated yet"
-	}
-	if c.foreign() {
+	case *unfit != "":
+		return "containers cannot be isolated: " + *unfit
+	case c.foreign():
 		return "etcd is another cluster's"
 	}
 	return c.agent.Condition()

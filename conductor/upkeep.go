@@ -3,6 +3,7 @@ package conductor
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -20,7 +21,7 @@ func (c *Conductor) upkeep(ctx context.Context) error {
 	for {
 		wait := upkeepInterval
 		err := c.machine.prepare(ctx)
-		c.isolated.Store(err == nil)
+		c.setFit(err)
 		if err == nil {
 			retry.Reset()
 		} else {
@@ -36,4 +37,13 @@ func (c *Conductor) upkeep(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// setFit keeps why the host is not fit for containers, in one line.
+func (c *Conductor) setFit(err error) {
+	why := ""
+	if err != nil {
+		why = strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	c.unfit.Store(&why)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	dockerclient "github.com/fsouza/go-dockerclient"
 
@@ -69,7 +71,9 @@ func (e *Engine) checkNetwork(network *dockerclient.Network) error {
 	if config := network.IPAM.Config; len(config) != 1 || config[0].Subnet != subnet || config[0].Gateway != NetworkGateway {
 		return fmt.Errorf("has the addresses %+v, want %s with gateway %s", config, subnet, NetworkGateway)
 	}
-	for option, want := range networkOptions(e.HostIP) {
+	options := networkOptions(e.HostIP)
+	for _, option := range slices.Sorted(maps.Keys(options)) { // of several always the same is told
+		want := options[option]
 		if got := network.Options[option]; got != want {
 			return fmt.Errorf("has option %s=%q, want %q", option, got, want)
 		}
