@@ -100,7 +100,8 @@ func (f *Firewall) wait(ctx context.Context, longest time.Duration, written []ne
 	}
 }
 
-// clusterHosts are the addresses of all hosts, in order; known is false while the store is not.
+// clusterHosts are the addresses of all hosts, in order; known is false while the store is not. One
+// that knows no host at all was wiped or is new: the conductor here enters this host in any case.
 func (f *Firewall) clusterHosts() (hosts []netip.Addr, known bool) {
 	snapshot := f.hosts.Snapshot()
 	if !snapshot.Known {
@@ -113,5 +114,5 @@ func (f *Firewall) clusterHosts() (hosts []netip.Addr, known bool) {
 		}
 	}
 	slices.SortFunc(hosts, netip.Addr.Compare)
-	return slices.Compact(hosts), true
+	return slices.Compact(hosts), len(hosts) > 0
 }

@@ -4,6 +4,7 @@ package firewall
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -84,6 +85,18 @@ func waitHosts(n *namespace, want ...string) {
 	})
 }
 
+// waitTaken waits until the firewall took the hint.
+func waitTaken(t *testing.T, hosts *fakeHosts) {
+	t.Helper()
+	etcdtest.WaitFor(t, 5*time.Second, func() error {
+		if len(hosts.hint) > 0 {
+			return errors.New("the hint was not taken")
+		}
+		return nil
+	})
+	time.Sleep(50 * time.Millisecond) // what it does then takes a few
+}
+
 func waitReady(t *testing.T, f *Firewall) {
 	t.Helper()
 	etcdtest.WaitFor(t, 5*time.Second, f.Ready)
@@ -114,7 +127,12 @@ func TestNotReadyBeforeTheHostsAreKnown(t *testing.T) {
 	if f.Ready() == nil {
 		t.Error("ready, but containers reach the other hosts")
 	}
-	hosts.set() // the first host of a cluster
+	hosts.set() // the first host of a cluster, before it entered itself
+	waitTaken(t, hosts)
+	if f.Ready() == nil {
+		t.Error("ready, with an etcd that knows no hosts")
+	}
+	hosts.set("10.0.0.1")
 	waitReady(t, f)
 }
 
@@ -132,6 +150,9 @@ func TestHostsStayWhileTheStoreIsUnknown(t *testing.T) {
 	f, endNext := start(n, unknown)
 	defer endNext()
 	waitReady(t, f)
+	waitHosts(n, "10.0.0.1", "10.0.0.2")
+	unknown.set() // an etcd that was wiped
+	waitTaken(t, unknown)
 	waitHosts(n, "10.0.0.1", "10.0.0.2")
 	unknown.set("10.0.0.2")
 	waitHosts(n, "10.0.0.2")
