@@ -81,6 +81,8 @@ func (d *memoryDocker) Start(_ context.Context, id string) error {
 	return nil
 }
 
+func (d *memoryDocker) Exit(context.Context, string) (engine.Exit, error) { return engine.Exit{}, nil }
+
 func (d *memoryDocker) Rename(_ context.Context, id, name string) error {
 	defer d.tell()
 	d.mu.Lock()

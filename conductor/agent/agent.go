@@ -25,6 +25,7 @@ type Engine interface {
 	Start(ctx context.Context, id string) error
 	Rename(ctx context.Context, id, name string) error
 	Stop(ctx context.Context, id string, grace time.Duration) error
+	Exit(ctx context.Context, id string) (engine.Exit, error)
 }
 
 // Mirror is what the agent needs of a store.Mirror of /apps.
@@ -70,11 +71,14 @@ type Agent struct {
 	mu     sync.Mutex
 	memory map[string]*memory // by instance
 	work   sync.WaitGroup
+
+	starts, pulls, stops, exits places
 }
 
 // New makes an Agent; it does no I/O.
 func New(options Options) *Agent {
-	a := &Agent{Options: options, metrics: newMetrics(options.Metrics), hint: make(chan struct{}, 1), memory: map[string]*memory{}}
+	a := &Agent{Options: options, metrics: newMetrics(options.Metrics), hint: make(chan struct{}, 1), memory: map[string]*memory{},
+		starts: newPlaces(startPlaces), pulls: newPlaces(pullPlaces), stops: newPlaces(stopPlaces), exits: newPlaces(exitPlaces)}
 	a.prober = newProber(a.Hint)
 	a.publisher = newPublisher(options.Store, options.HostIP, func() bool { return options.Apps.Snapshot().Known }, options.Log, a.Hint)
 	return a
@@ -146,10 +150,13 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 	}
 	want, unreadable := desired(a.HostIP, snapshot)
 	now := time.Now()
-	a.notice(now)
+	a.explain(ctx, a.notice(now))
 	actions, retry := Compute(Input{Now: now, Known: snapshot.Known, Desired: want, Unreadable: unreadable,
 		Containers: a.containers, Memory: a.memories(busy)})
 	for _, action := range actions {
+		if action.starts() && !a.starts.take() {
+			continue // planned again when another ends
+		}
 		a.Log.Info(action.Kind.String(), "app", action.app(), "container", action.containerName(), "slot", action.slot(),
 			"instance", action.Instance, "reason", action.Reason)
 		a.start(ctx, action)

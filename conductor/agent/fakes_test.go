@@ -224,6 +224,9 @@ type fakeEngine struct {
 	starts     int
 	fails      map[Kind]error // why an action cannot be done
 	tries      map[Kind]int   // how often it was tried
+	exit       engine.Exit    // how containers end
+	takes      time.Duration  // that a start, stop or pull takes
+	now, most  map[string]int // of these at the same time
 	pulls      int
 	log        []string
 	store      *fakeStore
@@ -261,14 +264,48 @@ func (e *fakeEngine) Create(_ context.Context, spec engine.Spec) (string, error)
 	return id, nil
 }
 
-func (e *fakeEngine) Pull(_ context.Context, image string) error {
+func (e *fakeEngine) Exit(context.Context, string) (engine.Exit, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.exit, nil
+}
+
+// spend takes the time that something takes, and counts how much of it is done at the same time.
+func (e *fakeEngine) spend(ctx context.Context, what string) {
+	count := func(n int) (takes time.Duration) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.now == nil {
+			e.now, e.most = map[string]int{}, map[string]int{}
+		}
+		e.now[what] += n
+		e.most[what] = max(e.most[what], e.now[what])
+		return e.takes
+	}
+	takes := count(1)
+	defer count(-1)
+	if takes > 0 {
+		_ = sleep(ctx, takes) // one that is not waited for has no effect here either
+	}
+}
+
+// peak is how much of something was done at the same time at most.
+func (e *fakeEngine) peak(what string) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.most[what]
+}
+
+func (e *fakeEngine) Pull(ctx context.Context, image string) error {
+	e.spend(ctx, "pull")
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.pulls++
 	return fmt.Errorf("pull image %s: no such host", image)
 }
 
-func (e *fakeEngine) Start(_ context.Context, id string) error {
+func (e *fakeEngine) Start(ctx context.Context, id string) error {
+	e.spend(ctx, "start")
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c := e.containers[id]
@@ -292,7 +329,8 @@ func (e *fakeEngine) Rename(_ context.Context, id, name string) error {
 	return nil
 }
 
-func (e *fakeEngine) Stop(_ context.Context, id string, _ time.Duration) error {
+func (e *fakeEngine) Stop(ctx context.Context, id string, _ time.Duration) error {
+	e.spend(ctx, "stop")
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.try(Remove); err != nil {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"strings"
 	"time"
 
 	"github.com/dokkaa/dokkaa/conductor/engine"
@@ -61,8 +62,9 @@ func (a *Agent) recall(instance string) *memory {
 	return m
 }
 
-// notice takes in how the containers are: an end counts as a failure, a long run as none.
-func (a *Agent) notice(now time.Time) {
+// notice takes in how the containers are: an end counts as a failure, a long run as none. It
+// returns those that ended since it looked last.
+func (a *Agent) notice(now time.Time) (ended []engine.Container) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, c := range a.containers {
@@ -75,8 +77,11 @@ func (a *Agent) notice(now time.Time) {
 			m.failures, m.reason = 0, ""
 		case c.Status == engine.StatusExited && m.running:
 			m.failures++
-			m.reason = exitReason(c)
+			if reason := exitReason(c); !strings.HasPrefix(m.reason, reason) { // which may say more
+				m.reason = reason
+			}
 			m.notBefore = now.Add(backoff(m.failures))
+			ended = append(ended, c)
 		}
 		m.running = running
 		switch {
@@ -86,6 +91,7 @@ func (a *Agent) notice(now time.Time) {
 			m.detached = now
 		}
 	}
+	return ended
 }
 
 // busy are the instances that an action is under way for.

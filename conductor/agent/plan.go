@@ -3,7 +3,6 @@
 package agent
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -183,14 +182,6 @@ func step(d Desired, c engine.Container, exists bool, names map[string]bool) (a 
 		return a, false
 	}
 	return a, true
-}
-
-// exitReason turns Docker's "Exited (137) 2 seconds ago" into a reason that does not age.
-func exitReason(c engine.Container) string {
-	if code, _, found := strings.Cut(strings.TrimPrefix(c.Detail, "Exited ("), ")"); found {
-		return fmt.Sprintf("exited with code %s", code)
-	}
-	return "exited"
 }
 
 // sortOut finds the container of each instance. Of several it takes the one that runs, else the

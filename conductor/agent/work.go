@@ -20,7 +20,7 @@ const (
 )
 
 // start carries out an action in a goroutine of its own; until it is done no other action is
-// planned for the instance.
+// planned for the instance. One that starts a container has a place for it, and leaves it.
 func (a *Agent) start(ctx context.Context, action Action) {
 	a.mu.Lock()
 	m := a.recall(action.Instance)
@@ -31,6 +31,9 @@ func (a *Agent) start(ctx context.Context, action Action) {
 		ctx, cancel := outlive(ctx)
 		defer cancel()
 		err := a.do(ctx, action)
+		if action.starts() {
+			a.starts.leave()
+		}
 		a.engineChanged() // before it counts as done, or a pass could plan by the list of before
 		a.finish(action, err)
 		a.Hint()
@@ -81,8 +84,7 @@ func (a *Agent) run(ctx context.Context, action Action) error {
 	spec.Name = action.Name
 	id, err := a.Engine.Create(ctx, spec)
 	if errors.Is(err, engine.ErrNoImage) {
-		a.pulling(action.Instance)
-		if err := a.Engine.Pull(ctx, spec.Image); err != nil {
+		if err := a.pull(ctx, action); err != nil {
 			return err
 		}
 		id, err = a.Engine.Create(ctx, spec)
@@ -93,12 +95,22 @@ func (a *Agent) run(ctx context.Context, action Action) error {
 	return a.Engine.Start(ctx, id)
 }
 
-func (a *Agent) pulling(instance string) {
+// pull pulls the image of an action that starts a container, which leaves its place meanwhile.
+func (a *Agent) pull(ctx context.Context, action Action) error {
 	a.mu.Lock()
-	a.recall(instance).pulling = true
+	a.recall(action.Instance).pulling = true
 	a.mu.Unlock()
+	a.starts.leave()
+	defer a.starts.enter() // also if ctx ended: those that have a place end soon
 	a.Hint()
+	if err := a.pulls.wait(ctx); err != nil {
+		return err
+	}
+	defer a.pulls.leave()
+	return a.Engine.Pull(ctx, action.Desired.Image)
 }
+
+func (a Action) starts() bool { return a.Kind == Run || a.Kind == Restart }
 
 // withdraws tells whether the action ends what may be announced, and not just a container that
 // does not serve.
@@ -110,7 +122,7 @@ func (a Action) withdraws() bool {
 // it. While the store cannot be written it waits: the containers of a host that is cut off run on.
 func (a *Agent) remove(ctx context.Context, action Action) error {
 	if !action.withdraws() {
-		return a.Engine.Stop(ctx, action.Container.ID, 0)
+		return a.stop(ctx, action.Container, 0)
 	}
 	mayBeAnnounced := action.Container.Status == engine.StatusRunning && len(action.Container.Ports) > 0
 	for !a.publisher.withdrawn(action.Instance) {
@@ -123,7 +135,15 @@ func (a *Agent) remove(ctx context.Context, action Action) error {
 			return err
 		}
 	}
-	return a.Engine.Stop(ctx, action.Container.ID, stopGrace)
+	return a.stop(ctx, action.Container, stopGrace)
+}
+
+func (a *Agent) stop(ctx context.Context, c engine.Container, grace time.Duration) error {
+	if err := a.stops.wait(ctx); err != nil {
+		return err
+	}
+	defer a.stops.leave()
+	return a.Engine.Stop(ctx, c.ID, grace)
 }
 
 // sleep waits for d, or returns the error of a ctx that ends before.

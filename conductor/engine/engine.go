@@ -160,7 +160,7 @@ func (e *Engine) Start(ctx context.Context, id string) error {
 	return nil
 }
 
-// Rename gives a container another name.
+// Rename gives a container another name, which must be free.
 func (e *Engine) Rename(ctx context.Context, id, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, quickTimeout)
 	defer cancel()
@@ -168,8 +168,14 @@ func (e *Engine) Rename(ctx context.Context, id, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := client.RenameContainer(dockerclient.RenameContainerOptions{ID: id, Name: name, Context: ctx}); err != nil {
-		return fmt.Errorf("rename container to %s: %w", name, err)
+	err = client.RenameContainer(dockerclient.RenameContainerOptions{ID: id, Name: name, Context: ctx})
+	if docker.IsConflict(err) {
+		if _, taken := e.adopt(ctx, client, Spec{Name: name}); taken != nil && !docker.IsNotFound(taken) {
+			err = taken // says by whom
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("rename container: %w", err)
 	}
 	return nil
 }

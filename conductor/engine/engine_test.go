@@ -185,8 +185,8 @@ func testNames(t *testing.T, h *testHost) {
 	if _, err := h.engine.Create(t.Context(), other); err == nil || !strings.Contains(err.Error(), "not of this cluster") {
 		t.Errorf("took over a user's container: %v", err)
 	}
-	if err := h.engine.Rename(t.Context(), id, "mine"); err == nil {
-		t.Error("two containers have one name")
+	if err := h.engine.Rename(t.Context(), id, "mine"); err == nil || !strings.Contains(err.Error(), "not of this cluster") {
+		t.Errorf("two containers have one name: %v", err)
 	}
 }
 
@@ -208,6 +208,10 @@ func testEnds(t *testing.T, h *testHost) {
 			}
 			return nil
 		})
+	}
+	exit, err := h.engine.Exit(t.Context(), failed)
+	if err != nil || exit.OutOfMemory || !strings.Contains(exit.LastLine, "/nowhere") {
+		t.Errorf("how it ended: %+v, %v", exit, err)
 	}
 	if err := h.engine.Start(t.Context(), killed); err != nil {
 		t.Fatal(err)
