@@ -76,6 +76,9 @@ func (a *Agent) notice(now time.Time) (ended []engine.Container) {
 		case running && now.Sub(m.since) > settled:
 			m.failures, m.reason = 0, ""
 		case c.Status == engine.StatusExited && m.running:
+			if now.Sub(m.since) > settled { // and nobody looked since it had
+				m.failures = 0
+			}
 			m.failures++
 			if reason := exitReason(c); !strings.HasPrefix(m.reason, reason) { // which may say more
 				m.reason = reason
