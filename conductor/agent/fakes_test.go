@@ -222,11 +222,12 @@ type fakeEngine struct {
 	short      bool  // containers exit as soon as they are started
 	port       int
 	starts     int
-	fails      map[Kind]error // why an action cannot be done
-	tries      map[Kind]int   // how often it was tried
-	exit       engine.Exit    // how containers end
-	takes      time.Duration  // that a start, stop or pull takes
-	now, most  map[string]int // of these at the same time
+	fails      map[Kind]error  // why an action cannot be done
+	tries      map[Kind]int    // how often it was tried
+	orphans    map[string]bool // containers whose network is gone
+	exit       engine.Exit     // how containers end
+	takes      time.Duration   // that a start, stop or pull takes
+	now, most  map[string]int  // of these at the same time
 	pulls      int
 	log        []string
 	store      *fakeStore
@@ -309,6 +310,9 @@ func (e *fakeEngine) Start(ctx context.Context, id string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c := e.containers[id]
+	if e.orphans[id] {
+		return engine.ErrNoNetwork
+	}
 	e.starts++
 	e.port++
 	c.Status, c.Addr, c.Ports = engine.StatusRunning, netip.MustParseAddr("172.30.0.2"), map[int]int{80: 32768 + e.port}
@@ -337,6 +341,7 @@ func (e *fakeEngine) Stop(ctx context.Context, id string, _ time.Duration) error
 		return err
 	}
 	delete(e.containers, id)
+	delete(e.orphans, id)
 	e.log = append(e.log, "stop "+id)
 	return nil
 }

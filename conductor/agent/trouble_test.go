@@ -95,3 +95,19 @@ func TestInstanceOffTheNetworkRunsOnWhileTheStoreIsUnknown(t *testing.T) {
 		}
 	})
 }
+
+func TestExitedInstanceWhoseNetworkIsGoneIsMadeAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.start()
+		defer func() { b.stop() }()
+		b.assign(idA)
+		b.pass(time.Minute)
+		b.engine.set(func() { b.engine.orphans = map[string]bool{"c-" + idA: true} })
+		b.engine.kill("c-" + idA)
+		b.pass(5 * time.Second)
+		if o := b.observed(idA); o.Phase != state.PhaseHealthy || b.record(idA) == "" {
+			t.Errorf("observed: %+v, record %q", o, b.record(idA))
+		}
+	})
+}

@@ -52,7 +52,7 @@ func (a *Agent) do(ctx context.Context, action Action) error {
 	case Run:
 		return a.run(ctx, action)
 	case Restart:
-		return a.Engine.Start(ctx, action.Container.ID)
+		return a.restart(ctx, action.Container)
 	case Rename:
 		return a.Engine.Rename(ctx, action.Container.ID, action.Name)
 	case Remove:
@@ -93,6 +93,15 @@ func (a *Agent) run(ctx context.Context, action Action) error {
 		return err
 	}
 	return a.Engine.Start(ctx, id)
+}
+
+// restart starts a container, and removes one that Docker will never start, to be made anew.
+func (a *Agent) restart(ctx context.Context, c engine.Container) error {
+	err := a.Engine.Start(ctx, c.ID)
+	if errors.Is(err, engine.ErrNoNetwork) {
+		return errors.Join(err, a.stop(ctx, c, 0))
+	}
+	return err
 }
 
 // pull pulls the image of an action that starts a container, which leaves its place meanwhile.

@@ -144,7 +144,12 @@ func (e *Engine) adopt(ctx context.Context, client *dockerclient.Client, spec Sp
 	return container.ID, nil
 }
 
-// Start starts a created or exited container; one that runs already counts as started.
+// ErrNoNetwork says that a container was made for a network that is gone. Docker will never start
+// it, also where there is a new network of this name.
+var ErrNoNetwork = errors.New("its network is gone")
+
+// Start starts a created or exited container; one that runs already counts as started. It returns
+// ErrNoNetwork where the container has to be made anew.
 func (e *Engine) Start(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, quickTimeout)
 	defer cancel()
@@ -154,10 +159,13 @@ func (e *Engine) Start(ctx context.Context, id string) error {
 	}
 	err = client.StartContainerWithContext(id, nil, ctx)
 	var running *dockerclient.ContainerAlreadyRunning
-	if err != nil && !errors.As(err, &running) {
-		return fmt.Errorf("start container: %w", err)
+	switch {
+	case err == nil || errors.As(err, &running):
+		return nil
+	case docker.IsNotFound(err) && strings.Contains(err.Error(), ": network "): // Docker says it in words only
+		return fmt.Errorf("start container: %w: %w", ErrNoNetwork, err)
 	}
-	return nil
+	return fmt.Errorf("start container: %w", err)
 }
 
 // Rename gives a container another name, which must be free.

@@ -34,6 +34,7 @@ func TestEngine(t *testing.T) {
 		"containers of others":        testOthers,
 		"paused container":            testPaused,
 		"network":                     testNetwork,
+		"off the network":             testDetached,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, h) })
 	}

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -55,6 +56,31 @@ func testNetwork(t *testing.T, h *testHost) {
 	}
 	if err := h.engine.EnsureNetwork(t.Context()); err != nil {
 		t.Errorf("a removed network is not made anew: %v", err)
+	}
+}
+
+// testDetached is about containers that lose the network, and whose network is made anew.
+func testDetached(t *testing.T, h *testHost) {
+	running, exited := h.run(t, spec(11, "idetached")), h.run(t, spec(12, "iorphan"))
+	defer h.stop(t, running)
+	defer h.stop(t, exited)
+	if err := h.client.DisconnectNetwork(Network, dockerclient.NetworkConnectionOptions{Container: running, Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	if c, _ := h.find(t, "idetached"); c.Status != StatusRunning || c.Addr.IsValid() {
+		t.Errorf("off the network, listed as %s with address %v", c.Status, c.Addr)
+	}
+	if err := h.client.StopContainer(exited, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.client.RemoveNetwork(Network); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.engine.EnsureNetwork(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.engine.Start(t.Context(), exited); !errors.Is(err, ErrNoNetwork) {
+		t.Errorf("start on a network that is gone: %v", err)
 	}
 }
 
