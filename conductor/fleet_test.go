@@ -210,6 +210,22 @@ func (f *fleet) assigned() map[place]string {
 	return all
 }
 
+// unused returns nil if no slot names the host.
+func (f *fleet) unused(ip string) error {
+	slots, err := f.slots()
+	if err != nil {
+		return err
+	}
+	for at, slot := range slots {
+		for _, a := range []*state.Assignment{slot.Current, slot.Next} {
+			if a != nil && a.Host == ip {
+				return fmt.Errorf("slot %d of %s is assigned to %s", at.slot, at.Ref, ip)
+			}
+		}
+	}
+	return nil
+}
+
 // unmoved checks that every slot that was assigned still is, and to the same instance.
 func (f *fleet) unmoved(before map[place]string) {
 	f.t.Helper()
