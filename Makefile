@@ -63,8 +63,8 @@ test-faults: tools images ## Run every end-to-end test and the whole fault matri
 	go test -count=1 -v -tags faults -timeout 120m ./test/e2e
 
 .PHONY: bench
-bench: images ## Measure the stated bounds
-	go test -run '^$$' -bench . -benchtime 3s ./...
+bench: tools images ## Measure the stated bounds, and write docs/benchmarks.md
+	go run ./test/bench --out docs/benchmarks.md
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (default 30s)

@@ -86,7 +86,12 @@ func (c *cluster) place(host int, name, manifest string) {
 	for !c.wouldBeEmptiest(host, fillers) {
 		filler := fmt.Sprintf("filler%d", len(fillers))
 		c.put(1, filler, `{"image": "dockerfile/ubuntu", "command": ["sleep", "100000"]}`)
-		c.healthy(10*time.Second, filler, 1)
+		c.eventually(10*time.Second, filler+" runs", func() error {
+			if all := c.instances(filler); len(all) != 1 {
+				return fmt.Errorf("%d instances", len(all))
+			}
+			return nil
+		})
 		fillers[filler] = c.one(filler).host
 	}
 	c.removeFillers(fillers, func(at int) bool { return at == host })

@@ -1,0 +1,58 @@
+//go:build linux
+
+// Command bench measures what the cluster promises, beside a bare Docker Engine doing the same,
+// on a cluster of virtual hosts that it makes and removes. It needs root, and what "make images"
+// builds. Nothing depends on what it measures: it fails only if something does not happen at all.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// options are the command line.
+type options struct {
+	Out      string `help:"File to write the tables to, beside standard output." type:"path"`
+	Rounds   int    `help:"How often each start and restart is measured." default:"15"`
+	Outages  int    `help:"How often each outage is measured." default:"3"`
+	Cluster  string `help:"Name of the cluster to make." default:"e2ebench"`
+	Subnet   string `help:"Its network." default:"10.116.0.0/24"`
+	Binaries string `help:"Directory of the built binaries." default:"build/bin" type:"path"`
+}
+
+func main() {
+	var o options
+	kong.Parse(&o, kong.Description("Measure what the cluster promises."))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o, os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// run measures, and writes the report.
+func run(ctx context.Context, o options, out, progress io.Writer) error {
+	report, err := measure(ctx, o, progress)
+	if err != nil {
+		return err
+	}
+	text := report.markdown()
+	if _, err := io.WriteString(out, text); err != nil {
+		return err
+	}
+	if o.Out == "" {
+		return nil
+	}
+	if err := os.WriteFile(o.Out, []byte(text), 0o644); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
