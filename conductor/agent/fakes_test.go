@@ -137,6 +137,8 @@ type fakeStore struct {
 	away bool
 	file string   // a key below which nothing can be written, for it is none of a directory
 	log  []string // of writes
+	// values are what was written.
+	values []string
 	// tries counts writes, also those that failed, lists lists.
 	tries, lists int
 }
@@ -194,6 +196,7 @@ func (s *fakeStore) Set(_ context.Context, key, value string, _ time.Duration) (
 	}
 	s.keys[key] = value
 	s.log = append(s.log, "set "+key)
+	s.values = append(s.values, value)
 	return store.Node{}, nil
 }
 

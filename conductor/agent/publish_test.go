@@ -81,6 +81,12 @@ func TestUnwritableRecordHoldsUpNothingElse(t *testing.T) {
 		if o := b.observed(idB); o.Phase != state.PhaseRunning || o.Reason != want {
 			t.Errorf("observed: %+v", o)
 		}
+		// Not even for a moment: who waits for it to be healthy would end what it replaces.
+		if slices.ContainsFunc(b.store.values, func(v string) bool {
+			return strings.Contains(v, `"slot":2`) && strings.Contains(v, `"phase":"healthy"`)
+		}) {
+			t.Errorf("was healthy: %q", b.store.values)
+		}
 		tries, lists := b.store.count()
 		b.pass(10 * time.Minute)
 		triesAfter, listsAfter := b.store.count()
