@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -171,12 +172,15 @@ func (m *Mirror) lose(ctx context.Context, err error) {
 	if snapshot.Known {
 		snapshot.Known, snapshot.Since = false, time.Now()
 	}
+	// An etcd that was wiped is away first, and then it is another.
+	if changed || errors.Is(err, ErrForeignCluster) && !errors.Is(snapshot.Err, ErrForeignCluster) {
+		m.log.Warn("mirror is unknown", "err", err)
+	}
 	snapshot.Err = err
 	if !changed {
 		m.current.Store(&snapshot)
 		return
 	}
-	m.log.Warn("mirror is unknown", "err", err)
 	m.show(snapshot)
 }
 
