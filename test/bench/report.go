@@ -83,7 +83,7 @@ Of %d kills and %d outages each:
 		{fmt.Sprintf("a manifest after etcd was away for %s: it runs", text(etcdAway)), 5 * time.Second, r.returned},
 		{"the ambassador is killed: its host's links work again", 5 * time.Second, r.gaps},
 	} {
-		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", bound.what, bound.promised, text(bound.s.median()), text(bound.s.worst()))
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", bound.what, text(bound.promised), text(bound.s.median()), text(bound.s.worst()))
 	}
 }
 

@@ -31,6 +31,8 @@ func text(d time.Duration) string {
 	switch {
 	case d == 0:
 		return "–"
+	case d%time.Second == 0:
+		return fmt.Sprintf("%d s", d/time.Second)
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	}

@@ -31,7 +31,7 @@ func TestQuantile(t *testing.T) {
 
 func TestText(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "–", 12_300 * time.Microsecond: "12 ms", 999 * time.Millisecond: "999 ms", 1234 * time.Millisecond: "1.23 s",
+		0: "–", 12_300 * time.Microsecond: "12 ms", 999 * time.Millisecond: "999 ms", 1234 * time.Millisecond: "1.23 s", 20 * time.Second: "20 s",
 	} {
 		if got := text(d); got != want {
 			t.Errorf("%d: %s, want %s", d, got, want)

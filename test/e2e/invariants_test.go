@@ -16,7 +16,7 @@ import (
 )
 
 // calm waits until the cluster is as the manifests want it: every container healthy, nothing
-// running twice or left over, and records of exactly what runs.
+// running twice or left over, records of exactly what runs, and every member of etcd back.
 func (c *cluster) calm(stated time.Duration) {
 	c.t.Helper()
 	c.eventually(stated, "all is as it should be", c.asWanted)
@@ -30,6 +30,9 @@ func (c *cluster) asWanted() error {
 	if err := allHealthy(apps); err != nil {
 		return err
 	}
+	if err := c.membersHealthy(); err != nil {
+		return err
+	}
 	running := c.instances("")
 	if err := c.runsAssigned(apps, running); err != nil {
 		return err
@@ -38,6 +41,23 @@ func (c *cluster) asWanted() error {
 		return err
 	}
 	return c.announces(running)
+}
+
+// membersHealthy: every member of etcd is one of a majority again.
+func (c *cluster) membersHealthy() error {
+	for n := 1; n <= c.scale; n++ {
+		if !c.answers(n) {
+			continue
+		}
+		out, err := c.try("curl", "-sS", "--max-time", "2", "http://"+c.ip(n)+":2379/health")
+		if err == nil && !strings.Contains(out, `"health":"true"`) {
+			err = fmt.Errorf("etcd on host %d: %s", n, out)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // allHealthy: the status of every container says that all wanted instances are healthy.

@@ -5,6 +5,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -101,6 +102,9 @@ func (c *cluster) mend() {
 	}
 	if err := errors.Join(errs...); err != nil {
 		c.t.Fatalf("mend: %v", err)
+	}
+	if _, err := os.Stat(c.backup(1)); err == nil {
+		c.each(func(host int) error { return c.stopEtcd(host, c.restore) })
 	}
 	for _, name := range []string{"nginx", "crawler"} {
 		c.put(1, name, c.manifest(name))

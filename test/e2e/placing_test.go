@@ -3,10 +3,9 @@
 package e2e
 
 import (
-	"errors"
+	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -37,18 +36,34 @@ func (c *cluster) hostWith(r role) int {
 	}
 }
 
-// leaderHost is the number of the host whose etcd member leads.
+// leaderHost is the number of the host whose etcd member leads, as most members see it: one that
+// was cut off still believes in itself for a while.
 func (c *cluster) leaderHost() (host int) {
 	c.t.Helper()
 	c.eventually(10*time.Second, "etcd has a leader", func() error {
+		members, votes := map[string]int{}, map[string]int{}
 		for n := 1; n <= c.scale; n++ {
 			out, err := c.try("curl", "-sS", "--max-time", "1", "http://"+c.ip(n)+":2379/v2/stats/self")
-			if err == nil && strings.Contains(out, `"state":"StateLeader"`) {
+			if err != nil {
+				continue // a member that does not answer has no vote
+			}
+			var self struct {
+				ID         string
+				LeaderInfo struct{ Leader string }
+			}
+			if err := json.Unmarshal([]byte(out), &self); err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			members[self.ID] = n
+			votes[self.LeaderInfo.Leader]++
+		}
+		for id, count := range votes {
+			if n, answers := members[id]; answers && 2*count > c.scale {
 				host = n
 				return nil
 			}
 		}
-		return errors.New("no member says that it leads")
+		return fmt.Errorf("members %v see as leaders %v", members, votes)
 	})
 	return host
 }
