@@ -36,8 +36,9 @@ func newHostTracker(ttl time.Duration) *hostTracker {
 func (t *hostTracker) observe(snapshot store.Snapshot, now time.Time) (hosts map[string]schedule.Host, wake time.Time) {
 	hosts = map[string]schedule.Host{}
 	for node := range snapshot.All(state.HostsDir + "/") {
-		ip, kind, _, ok := state.ParseHostKey(node.Key)
-		if !ok || kind == "instances" {
+		key, ok := state.ParseHostKey(node.Key)
+		ip, kind := key.IP, key.Kind
+		if !ok || kind != "lease" && kind != "info" {
 			continue
 		}
 		host := hosts[ip]
@@ -105,13 +106,13 @@ func (t *hostTracker) renew(ip string, node store.Node, now time.Time) {
 func observedInstances(snapshot store.Snapshot, hosts map[string]schedule.Host) map[string]schedule.Observed {
 	all := map[string]schedule.Observed{}
 	for node := range snapshot.All(state.HostsDir + "/") {
-		ip, kind, instance, ok := state.ParseHostKey(node.Key)
-		if !ok || kind != "instances" || hosts[ip].Liveness == schedule.Lost || hosts[ip].IP == "" {
+		key, ok := state.ParseHostKey(node.Key)
+		if !ok || key.Kind != "instances" || hosts[key.IP].Liveness == schedule.Lost || hosts[key.IP].IP == "" {
 			continue
 		}
-		o := schedule.Observed{Host: ip}
+		o := schedule.Observed{Host: key.IP}
 		if json.Unmarshal([]byte(node.Value), &o.Observed) == nil {
-			all[instance] = o
+			all[key.Item] = o
 		}
 	}
 	return all

@@ -22,8 +22,8 @@ func newView(apps, hosts store.Snapshot, judged map[string]schedule.Host) view {
 		apps:  versionOf(apps.All(state.AppsDir), func(string) bool { return true }),
 		hosts: judged,
 		instances: versionOf(hosts.All(state.HostsDir), func(key string) bool {
-			_, kind, _, ok := state.ParseHostKey(key)
-			return ok && kind == "instances"
+			k, ok := state.ParseHostKey(key)
+			return ok && k.Kind == "instances"
 		}),
 	}
 }

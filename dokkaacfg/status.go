@@ -132,11 +132,12 @@ func readHosts(known []netip.Addr, nodes []store.Node) []hostReport {
 	}
 	unreadable := map[string][]string{}
 	for _, node := range nodes {
-		ip, kind, _, ok := state.ParseHostKey(node.Key)
+		key, ok := state.ParseHostKey(node.Key)
+		ip, kind := key.IP, key.Kind
 		switch {
 		case ok && kind == "instances":
 			host(ip).Containers++
-		case ok:
+		case ok && (kind == "lease" || kind == "info"):
 			var said state.Host
 			err := json.Unmarshal([]byte(node.Value), &said)
 			if err != nil {

@@ -72,7 +72,7 @@ func TestRevisionHash(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return m.RevisionHash()
+		return m.RevisionHash(manifest.Versions{})
 	}
 	base := hash(`{"image": "i", "services": {"a": 80}}`)
 	same := map[string]string{

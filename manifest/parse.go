@@ -42,7 +42,7 @@ func Parse(data []byte) (*Manifest, error) {
 }
 
 func (d *decoder) manifest(data []byte) *Manifest {
-	m := &Manifest{Scale: 1}
+	m := defaults()
 	d.read("", data, fields{
 		"image":    func(path string, v json.RawMessage) { m.Image = d.image(path, v) },
 		"command":  func(path string, v json.RawMessage) { m.Command = d.command(path, v) },
@@ -233,3 +233,15 @@ func (e Errors) has(path string) bool {
 }
 
 func index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+// defaults is the manifest of a user who gave nothing.
+func defaults() *Manifest {
+	return &Manifest{
+		Scale: 1, Mode: Replicated, Pull: PullMissing,
+		Restart:    Restart{Attempts: Unlimited, Interval: DefaultRestartInterval, Delay: DefaultRestartDelay, Mode: RestartDelay},
+		Disconnect: Disconnect{Replace: true, Reconcile: KeepOriginal},
+		Update: Update{Order: OrderStartFirst, MaxParallel: 1, MinHealthyTime: DefaultMinHealthyTime, HealthyDeadline: DefaultHealthyDeadline,
+			ProgressDeadline: DefaultProgressDeadline, FailureAction: FailureRollback},
+		StopGracePeriod: DefaultStopGracePeriod, DrainTimeout: DefaultDrainTimeout, RevisionHistory: DefaultRevisionHistory,
+	}
+}

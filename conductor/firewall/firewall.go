@@ -108,8 +108,8 @@ func (f *Firewall) clusterHosts() (hosts []netip.Addr, known bool) {
 		return nil, false
 	}
 	for node := range snapshot.All(state.HostsDir + "/") {
-		ip, _, _, ok := state.ParseHostKey(node.Key)
-		if addr, err := netip.ParseAddr(ip); ok && err == nil && addr.Is4() {
+		key, ok := state.ParseHostKey(node.Key)
+		if addr, err := netip.ParseAddr(key.IP); ok && err == nil && addr.Is4() {
 			hosts = append(hosts, addr)
 		}
 	}

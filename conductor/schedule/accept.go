@@ -110,7 +110,7 @@ func newRevision(m *manifest.Manifest, modified uint64) state.Revision {
 	if err != nil {
 		panic(err) // a Manifest holds nothing that cannot be marshalled
 	}
-	return state.Revision{Manifest: data, Hash: m.RevisionHash(), Modified: modified}
+	return state.Revision{Manifest: data, Hash: m.RevisionHash(manifest.Versions{}), Modified: modified}
 }
 
 func compareRefs(a, b state.Ref) int {

@@ -18,6 +18,10 @@ const (
 	RecordsDir   = "/skydns/local/skydns" // DNS records of services: <app>/<service>/<instance>
 	ClusterKey   = "/dokkaa/cluster"      // the cluster's id, made once
 	SchedulerKey = "/dokkaa/scheduler"    // the scheduler's lease
+	SettingsKey  = "/dokkaa/settings"     // Settings, written by the operator
+	EventsDir    = "/dokkaa/events"       // Events, each under a key that etcd numbers
+	SecretsDir   = "/dokkaa/secrets"      // <app>/<name>/<version>
+	ConfigsDir   = "/dokkaa/configs"      // <app>/<name>/<version>
 )
 
 // Ref names a container of an application.
@@ -51,12 +55,26 @@ func HostLeaseKey(ip string) string { return HostsDir + "/" + ip + "/lease" }
 // InstanceKey is the key of the Observed state of an instance on a host.
 func InstanceKey(ip, instance string) string { return HostsDir + "/" + ip + "/instances/" + instance }
 
-// AppKey is the part of a key below /apps/<app>/<name>/: Kind is "manifest", "hosts",
-// "revisions" or "status", Item the slot or revision number where there is one.
+// ScaleKey is the key of a Scale that overrides the manifest's.
+func (r Ref) ScaleKey() string { return r.Dir() + "/scale" }
+
+// RolloutKey is the key of the Rollout that is under way.
+func (r Ref) RolloutKey() string { return r.Dir() + "/rollout" }
+
+// PromoteKey is the key that a person writes the number of a revision to whose canaries are good.
+func (r Ref) PromoteKey() string { return r.Dir() + "/promote" }
+
+// RunKey is the key of a job's Run.
+func (r Ref) RunKey(id string) string { return r.Dir() + "/runs/" + id }
+
+// AppKey is the part of a key below /apps/<app>/<name>/: Kind is "manifest", "status", "scale",
+// "rollout", "promote", "hosts", "revisions" or "runs", Item the slot or revision number where
+// there is one, ID the id of a run.
 type AppKey struct {
 	Ref
 	Kind string
 	Item int
+	ID   string
 }
 
 // ParseAppKey reads a key below /apps; ok is false for one that is not ours.
@@ -66,6 +84,10 @@ func ParseAppKey(key string) (k AppKey, ok bool) {
 		return k, false
 	}
 	k = AppKey{Ref: Ref{App: parts[0], Name: parts[1]}, Kind: parts[2]}
+	if len(parts) == 4 && k.Kind == "runs" {
+		k.ID = parts[3]
+		return k, k.ID != ""
+	}
 	if len(parts) == 4 {
 		item, err := strconv.Atoi(parts[3])
 		if err != nil || item < 1 || strconv.Itoa(item) != parts[3] {
@@ -85,18 +107,55 @@ func RefOf(key string) Ref {
 	return Ref{App: parts[0], Name: parts[1]}
 }
 
-// ParseHostKey reads a key below /hosts: the host, and "lease", "info" or
-// "instances" with an instance's id.
-func ParseHostKey(key string) (ip, kind, instance string, ok bool) {
+// HostKey is the part of a key below /hosts/<ip>/: Kind is "lease", "info", "availability",
+// "labels", "instances", "volumes", "removals" or "images", Item the instance's id, or the
+// volume's or image's name.
+type HostKey struct {
+	IP   string
+	Kind string
+	Item string
+}
+
+// ParseHostKey reads a key below /hosts; ok is false for one that is not ours.
+func ParseHostKey(key string) (k HostKey, ok bool) {
 	parts := strings.Split(strings.TrimPrefix(key, HostsDir+"/"), "/")
-	switch {
-	case !strings.HasPrefix(key, HostsDir+"/"):
-	case len(parts) == 2 && (parts[1] == "lease" || parts[1] == "info"):
-		return parts[0], parts[1], "", true
-	case len(parts) == 3 && parts[1] == "instances":
-		return parts[0], "instances", parts[2], true
+	if !strings.HasPrefix(key, HostsDir+"/") || len(parts) < 2 {
+		return k, false
 	}
-	return "", "", "", false
+	k = HostKey{IP: parts[0], Kind: parts[1]}
+	switch k.Kind {
+	case "lease", "info", "availability", "labels":
+		return k, len(parts) == 2
+	case "instances", "volumes", "removals", "images":
+		if len(parts) == 3 {
+			k.Item = parts[2]
+			return k, true
+		}
+	}
+	return HostKey{}, false
+}
+
+// AvailabilityKey is the key of a host's Availability, which the operator writes.
+func AvailabilityKey(ip string) string { return HostsDir + "/" + ip + "/availability" }
+
+// HostLabelsKey is the key of labels, a JSON object of strings, that the operator gave a host
+// beside its own; they win.
+func HostLabelsKey(ip string) string { return HostsDir + "/" + ip + "/labels" }
+
+// VolumeKey is the key of a Volume that a host has, by its name in Docker.
+func VolumeKey(ip, volume string) string { return HostsDir + "/" + ip + "/volumes/" + volume }
+
+// RemovalKey is the key by which the operator asks a host to remove a volume that nothing uses.
+func RemovalKey(ip, volume string) string { return HostsDir + "/" + ip + "/removals/" + volume }
+
+// SecretKey is the key of a version of a secret, encrypted with the cluster's key.
+func SecretKey(app, name string, version int) string {
+	return SecretsDir + "/" + app + "/" + name + "/" + strconv.Itoa(version)
+}
+
+// ConfigKey is the key of a version of a config, as it is.
+func ConfigKey(app, name string, version int) string {
+	return ConfigsDir + "/" + app + "/" + name + "/" + strconv.Itoa(version)
 }
 
 // InstancesDir is the directory of the Observed states of a host's instances.

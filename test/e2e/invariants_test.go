@@ -120,7 +120,7 @@ func (c *cluster) hostsReport(running []instance) error {
 		want = append(want, state.InstanceKey(c.ip(i.host), i.instance))
 	}
 	for key := range keys {
-		if ip, kind, _, ok := state.ParseHostKey(key); ok && kind == "instances" && !silent[ip] {
+		if k, ok := state.ParseHostKey(key); ok && k.Kind == "instances" && !silent[k.IP] {
 			have = append(have, key)
 		}
 	}
