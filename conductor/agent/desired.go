@@ -59,13 +59,14 @@ func readSlot(value string) (slot state.Slot, ok bool) {
 }
 
 func describe(key state.AppKey, a state.Assignment, next bool, snapshot store.Snapshot) Desired {
-	d := Desired{Next: next, Spec: engine.Spec{Ref: key.Ref, Slot: key.Item, Revision: a.Revision, Instance: a.Instance,
+	d := Desired{Next: next, Run: a.Run, Spec: engine.Spec{Ref: key.Ref, Slot: key.Item, Revision: a.Revision, Instance: a.Instance,
 		Generation: a.Generation, Name: manifest.ContainerName(key.App, key.Ref.Name, key.Item)}}
 	m, image, err := revision(key.Ref, a.Revision, snapshot)
 	if err != nil {
 		d.Invalid = err.Error()
 		return d
 	}
+	d.Manifest = m
 	d.Image, d.Command, d.Env, d.Backends, d.Services = image, m.Command, m.Environment(key.App), m.Backends(key.App), m.Services
 	for _, service := range m.Services {
 		d.Ports = append(d.Ports, service.Port)

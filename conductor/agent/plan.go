@@ -17,6 +17,8 @@ type Desired struct {
 	engine.Spec                             // Spec.Name is the canonical name
 	Next        bool                        // started beside the slot's current instance, to replace it
 	Services    map[string]manifest.Service // that it offers
+	Manifest    *manifest.Manifest          // of its revision; nil if Invalid
+	Run         string                      // id of the job's run that it is for, "" for what is no job
 	Invalid     string                      // why it cannot be run at all, "" if it can
 }
 
