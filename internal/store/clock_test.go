@@ -109,7 +109,7 @@ func (h hanging) Read([]byte) (int, error) { <-h.ctx.Done(); return 0, h.ctx.Err
 func (hanging) Close() error               { return nil }
 
 // openFake returns a store on fakes, one per endpoint.
-func openFake(t *testing.T, f http.RoundTripper, endpoints ...string) *Store {
+func openFake(t testing.TB, f http.RoundTripper, endpoints ...string) *Store {
 	t.Helper()
 	s, err := New(Options{Endpoints: endpoints, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {

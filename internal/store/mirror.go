@@ -26,13 +26,14 @@ type Mirror struct {
 	dir     string
 	log     *slog.Logger
 	current atomic.Pointer[Snapshot]
+	changes changes
 	hint    chan struct{}
 }
 
 // NewMirror returns a mirror of dir, which knows nothing until it runs.
 func (s *Store) NewMirror(dir string) *Mirror {
 	m := &Mirror{store: s, dir: dir, log: s.log.With("dir", dir), hint: make(chan struct{}, 1)}
-	m.current.Store(&Snapshot{Since: time.Now()})
+	m.current.Store(&Snapshot{Since: time.Now(), leaves: treeOf(nil), changes: &m.changes})
 	return m
 }
 
@@ -144,17 +145,28 @@ func (m *Mirror) followOne(ctx context.Context, cluster string) error {
 		m.current.Store(&snapshot)
 		return nil
 	}
-	if snapshot, err = snapshot.after(m.dir, event); err != nil {
+	return m.apply(event)
+}
+
+// apply shows what an event changed.
+func (m *Mirror) apply(event answer) error {
+	now, keys, err := m.Snapshot().after(m.dir, event)
+	if err != nil {
 		return err
 	}
-	m.show(snapshot)
+	now.changed = m.changes.add(keys...)
+	m.show(now)
 	return nil
 }
 
 // load shows what was listed.
 func (m *Mirror) load(l list) {
 	before := m.Snapshot()
-	now := Snapshot{Index: l.Index, Known: true, Listed: true, Since: before.Since, leaves: treeOf(l.Nodes)}
+	now := before
+	now.Index, now.Known, now.Listed, now.Err = l.Index, true, true, nil
+	var keys []string
+	now.leaves, keys = before.replaced(l.Nodes)
+	now.changed = m.changes.add(keys...)
 	if !before.Known {
 		now.Since = time.Now()
 		m.log.Info("mirror is known", "keys", len(l.Nodes), "after", now.Since.Sub(before.Since).Round(time.Millisecond))

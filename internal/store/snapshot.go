@@ -20,7 +20,9 @@ type Snapshot struct {
 	Since  time.Time // when Known became what it is
 	Err    error     // why it is not known
 
-	leaves *iradix.Tree[Node]
+	leaves  *iradix.Tree[Node]
+	changes *changes // of its mirror
+	changed uint64   // number of the change that comes after it
 }
 
 // NewSnapshot makes a known snapshot of the nodes, for tests of what reads snapshots.
@@ -74,27 +76,66 @@ func treeOf(nodes []Node) *iradix.Tree[Node] {
 }
 
 // after is the snapshot with an event applied that happened to dir, to a key below it, or to a
-// directory above it. It fails on an event that it does not know.
-func (s Snapshot) after(dir string, event answer) (Snapshot, error) {
+// directory above it, and the keys that it changed. It fails on an event that it does not know.
+func (s Snapshot) after(dir string, event answer) (now Snapshot, keys []string, err error) {
 	key := event.node.Key
 	txn := s.leaves.Txn()
 	switch event.action {
 	case "set", "create", "update", "compareAndSwap":
-		if event.node.Dir {
-			txn.Delete([]byte(key)) // a directory may take a leaf's place
-		} else {
+		if !event.node.Dir {
 			txn.Insert([]byte(key), newNode(event.node))
+			keys = append(keys, key)
+		} else if _, was := txn.Delete([]byte(key)); was { // a directory may take a leaf's place
+			keys = append(keys, key)
 		}
 	case "delete", "expire", "compareAndDelete":
+		gone := key
 		if strings.HasPrefix(dir, strings.TrimSuffix(key, "/")+"/") {
-			txn = iradix.New[Node]().Txn()
+			gone = "" // dir and all else that is here
 		}
-		txn.Delete([]byte(key))
-		txn.DeletePrefix([]byte(key + "/"))
+		for n := range s.All(gone) {
+			keys = append(keys, n.Key)
+		}
+		for _, key := range keys {
+			txn.Delete([]byte(key))
+		}
 	default:
-		return s, errUnknownEvent
+		return s, nil, errUnknownEvent
 	}
 	s.leaves = txn.Commit()
 	s.Index = event.node.ModifiedIndex
-	return s, nil
+	return s, keys, nil
+}
+
+// replaced is the snapshot's tree with the given leaves in its place, sorted by key, and the keys that
+// differ in more than the time that is left to them. What is as before is shared.
+func (s Snapshot) replaced(leaves []Node) (tree *iradix.Tree[Node], keys []string) {
+	txn := s.leaves.Txn()
+	drop := func(n Node) {
+		txn.Delete([]byte(n.Key))
+		keys = append(keys, n.Key)
+	}
+	before := s.leaves.Root().Iterator()
+	_, old, more := before.Next()
+	for _, n := range leaves {
+		for ; more && old.Key < n.Key; _, old, more = before.Next() {
+			drop(old)
+		}
+		var was Node
+		if more && old.Key == n.Key {
+			was = old
+			_, old, more = before.Next()
+		}
+		if was == n {
+			continue
+		}
+		txn.Insert([]byte(n.Key), n)
+		if was.TTL = n.TTL; was != n {
+			keys = append(keys, n.Key)
+		}
+	}
+	for ; more; _, old, more = before.Next() {
+		drop(old)
+	}
+	return txn.Commit(), keys
 }
