@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -73,6 +74,25 @@ func TestContract(t *testing.T) {
 		if err != nil || len(list.Nodes) != 0 || list.Index < last.Modified {
 			t.Errorf("missing directory: %+v, %v", list, err)
 		}
+	})
+
+	t.Run("what is appended sorts in the order of writing", func(t *testing.T) {
+		t.Parallel()
+		want := ""
+		for i := range 12 { // across a number with one digit more
+			value := string(rune('a' + i))
+			n, err := s.Append(ctx, "/append/here", value, time.Minute)
+			if err != nil || n.Value != value || n.TTL != time.Minute || !strings.HasPrefix(n.Key, "/append/here/") {
+				t.Fatalf("append: %+v, %v", n, err)
+			}
+			want += " " + n.Key + "=" + value
+		}
+		list, err := s.List(ctx, "/append")
+		if got := keysOf(list.Nodes); err != nil || got != want[1:] {
+			t.Errorf("listed %s, want %s, %v", got, want[1:], err)
+		}
+		_, err = s.Append(ctx, list.Nodes[0].Key, "x", 0)
+		wantErr(t, "append to a key", err, ErrNotDir)
 	})
 
 	t.Run("a key is created once", func(t *testing.T) {
@@ -208,6 +228,16 @@ func TestLostAnswerOfAWriteIsLookedUp(t *testing.T) {
 	_, err = lossy.Create(ctx, "/a", "mine", 0)
 	wantErr(t, "create after somebody else", err, ErrOutcomeUnknown)
 	wantErr(t, "delete after somebody else", lossy.CompareAndDelete(ctx, "/a", swapped.Modified), ErrOutcomeUnknown)
+
+	// What can be done twice is tried until there is an answer, and is there as often as it was done.
+	short, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if _, err := lossy.Append(short, "/events", "x", 0); err == nil {
+		t.Error("append without an answer: no error")
+	}
+	if l, err := direct.List(ctx, "/events"); err != nil || len(l.Nodes) < 2 {
+		t.Errorf("appended in vain %d times, %v", len(l.Nodes), err)
+	}
 
 	theirs, err := direct.Get(ctx, "/a")
 	if err != nil || theirs.Value != "theirs" {

@@ -25,6 +25,22 @@ func (s *Store) Set(ctx context.Context, key, value string, ttl time.Duration) (
 	return newNode(a.node), nil
 }
 
+// Append writes a value under a new key of the directory, with a time to live as Set has it. Keys that
+// were appended sort in the order in which they were written. It is repeated until an endpoint
+// answers: where an answer is lost the value may be there twice, and on an error it may be there.
+func (s *Store) Append(ctx context.Context, dir, value string, ttl time.Duration) (Node, error) {
+	r, err := newRequest(http.MethodPost, dir, nil)
+	if err != nil {
+		return Node{}, fmt.Errorf("append: %w", err)
+	}
+	r.form = form(value, ttl)
+	a, err := s.do(ctx, r)
+	if err != nil {
+		return Node{}, fmt.Errorf("append to %s: %w", dir, err)
+	}
+	return newNode(a.node), nil
+}
+
 // Create writes a key that does not exist. It fails with ErrExists, and with ErrOutcomeUnknown
 // where neither etcd's answer nor a look at the key tells what happened. Where the answer was
 // lost, a key with this very value counts as the caller's: one who claims something by creating
