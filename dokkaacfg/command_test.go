@@ -40,6 +40,7 @@ func TestWrongUsageEndsWithTwo(t *testing.T) {
 
 // fakeProvider has hosts that do not exist.
 type fakeProvider struct {
+	keep     string
 	existing []Host
 	left     []string
 	downErr  error
@@ -52,6 +53,7 @@ func (h fakeHost) IP() netip.Addr     { return netip.Addr(h) }
 func (h fakeHost) DockerHost() string { return "unix:///nonexistent/docker.sock" }
 
 func (f *fakeProvider) describe() string                                   { return "hosts of a test" }
+func (f *fakeProvider) dir() string                                        { return f.keep }
 func (f *fakeProvider) prepare(context.Context, *progress) error           { return nil }
 func (f *fakeProvider) maxScale() int                                      { return 3 }
 func (f *fakeProvider) up(context.Context, int) ([]Host, error)            { return f.existing, nil }

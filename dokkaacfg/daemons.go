@@ -36,6 +36,9 @@ type daemonSpec struct {
 	// once are variables that matter only when the container is first made: a change of them
 	// is no reason to make it anew.
 	once []string
+	// content identifies what is in the files that are bound: a container goes on seeing the old
+	// file where a new one was put in its place.
+	content string
 }
 
 func (d daemonSpec) image() string { return "dokkaa/" + d.name + ":latest" }
@@ -43,19 +46,23 @@ func (d daemonSpec) image() string { return "dokkaa/" + d.name + ":latest" }
 // digest tells whether an existing container is what would be made now.
 func (d daemonSpec) digest(imageID string) string {
 	// Strings and slices of them cannot fail to marshal.
-	data, _ := json.Marshal([]any{d.name, imageID, d.env, d.binds})
+	data, _ := json.Marshal([]any{d.name, imageID, d.env, d.binds, d.content})
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:8])
 }
 
 // daemonsOf are the daemons of a host but etcd: they may start in any order.
-func daemonsOf(host netip.Addr, hosts, members []netip.Addr) []daemonSpec {
+func daemonsOf(host netip.Addr, hosts, members []netip.Addr, key keyFile) []daemonSpec {
 	hostIP := "HOST_IP=" + host.String()
 	socket := dockerSocket + ":" + dockerSocket
+	conductorBinds := []string{socket}
+	if key.path != "" {
+		conductorBinds = append(conductorBinds, key.path+":"+secretKeyInside+":ro")
+	}
 	return []daemonSpec{
 		{name: "gateway", env: []string{hostIP, "ETCD_ADDR=" + joinPort(members, 2379, "")}},
 		{name: "skydns", env: []string{hostIP, "ETCD_MACHINES=http://127.0.0.1:4001" + prefixComma(joinPort(others(host, hosts), gatewayPort, "http://"))}},
-		{name: "conductor", env: []string{hostIP, "ETCD_ADDR=" + joinPort(ownFirst(host, hosts), gatewayPort, "")}, binds: []string{socket}},
+		{name: "conductor", env: []string{hostIP, "ETCD_ADDR=" + joinPort(ownFirst(host, hosts), gatewayPort, "")}, binds: conductorBinds, content: key.digest},
 		{name: "ambassador", env: []string{hostIP}, binds: []string{socket}},
 	}
 }

@@ -28,8 +28,11 @@ type Installation struct {
 	Cluster string // name
 	Hosts   []Host
 	Images  string // directory
-	Out     io.Writer
-	Log     *slog.Logger
+	// SecretKey is the file of the key that the cluster's secrets are encrypted with, on each of
+	// the hosts; "" for none.
+	SecretKey string
+	Out       io.Writer
+	Log       *slog.Logger
 }
 
 // Install brings the images and our daemons onto the hosts, all as they would be brought by
@@ -44,13 +47,14 @@ type installation struct {
 	hosts    []Host
 	engines  map[netip.Addr]*engine
 	images   string
+	key      keyFile
 	log      *slog.Logger
 	progress *progress
 }
 
 func newInstallation(o Installation, p *progress) *installation {
 	return &installation{
-		cluster: o.Cluster, hosts: o.Hosts, images: o.Images, progress: p,
+		cluster: o.Cluster, hosts: o.Hosts, images: o.Images, progress: p, key: keyFile{path: o.SecretKey},
 		log:     cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
 		engines: map[netip.Addr]*engine{},
 	}
@@ -66,6 +70,9 @@ func (i *installation) install(ctx context.Context) error {
 			return err
 		}
 		i.engines[host.IP()] = engine
+	}
+	if err := i.key.read(); err != nil {
+		return err
 	}
 	if err := i.refuseForeign(ctx); err != nil {
 		return err
@@ -131,7 +138,7 @@ func (i *installation) startDaemons(ctx context.Context) error {
 	}
 	all := addresses(i.hosts)
 	err = i.onEach(ctx, func(ctx context.Context, host Host) error {
-		for _, d := range daemonsOf(host.IP(), all, members) {
+		for _, d := range daemonsOf(host.IP(), all, members, i.key) {
 			if err := i.run(ctx, host, d); err != nil {
 				return err
 			}

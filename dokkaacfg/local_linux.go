@@ -31,6 +31,8 @@ func (v virtualHosts) describe() string {
 	return fmt.Sprintf("virtual hosts in %s on this machine", v.cluster.Subnet())
 }
 
+func (v virtualHosts) dir() string { return v.cluster.Dir() }
+
 func (v virtualHosts) prepare(ctx context.Context, p *progress) error {
 	return installPrograms(ctx, p, virtualHostPrograms)
 }

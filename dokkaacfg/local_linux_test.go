@@ -169,7 +169,7 @@ func TestOwnEngine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := &ownEngine{reason: "a test", engine: engine, ip: host.IP()}
+	own := &ownEngine{reason: "a test", engine: engine, ip: host.IP(), keep: filepath.Join(t.TempDir(), "kept")}
 	s, out := newSession(t, own, "")
 
 	foreign := runForeign(t, client, "skydns")

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 
 	"github.com/dokkaa/dokkaa/internal/docker"
 )
@@ -19,9 +20,10 @@ type ownEngine struct {
 	reason string // why it is not virtual hosts
 	engine *docker.Engine
 	ip     netip.Addr
+	keep   string // directory of what is kept about the cluster
 }
 
-func newOwnEngine(_ commandLine, reason string, log *slog.Logger) (provider, error) {
+func newOwnEngine(c commandLine, reason string, log *slog.Logger) (provider, error) {
 	engine, err := docker.New(cmp.Or(os.Getenv("DOCKER_HOST"), docker.DefaultHost), log)
 	if err != nil {
 		return nil, usageError{fmt.Sprintf("DOCKER_HOST: %v", err)}
@@ -30,7 +32,12 @@ func newOwnEngine(_ commandLine, reason string, log *slog.Logger) (provider, err
 	if err != nil {
 		return nil, err
 	}
-	return &ownEngine{reason: reason, engine: engine, ip: ip}, nil
+	// Not the state directory, which is root's. An engine in a virtual machine has the home mounted.
+	config, err := os.UserConfigDir()
+	if err != nil {
+		return nil, fmt.Errorf("find the directory for what is kept about clusters: %w", err)
+	}
+	return &ownEngine{reason: reason, engine: engine, ip: ip, keep: filepath.Join(config, "dokkaa", c.Cluster)}, nil
 }
 
 // primaryAddress is the machine's IPv4 address on its way to the world. Nothing is sent.
@@ -66,6 +73,8 @@ func (o *ownEngine) prepare(ctx context.Context, p *progress) error {
 	p.done("Docker Engine %s at %s", version.Get("Version"), o.engine.Host())
 	return nil
 }
+
+func (o *ownEngine) dir() string { return o.keep }
 
 func (o *ownEngine) maxScale() int { return 1 }
 

@@ -17,6 +17,9 @@ type Host interface {
 type provider interface {
 	// describe says in a few words what the hosts are.
 	describe() string
+	// dir is the directory on this machine of what is kept about the cluster, for good: down
+	// removes it. It need not exist.
+	dir() string
 	// prepare installs what the hosts need on this machine, telling of it.
 	prepare(ctx context.Context, p *progress) error
 	// maxScale is the greatest number of hosts that there can be.

@@ -3,6 +3,7 @@ package dokkaacfg
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 
 	dockerclient "github.com/fsouza/go-dockerclient"
@@ -32,6 +33,9 @@ func (o *ownEngine) remains(ctx context.Context) ([]remain, error) {
 			return nil, err
 		}
 		all = append(all, more...)
+	}
+	if _, err := os.Stat(o.keep); err == nil {
+		all = append(all, remain{what: "directory " + o.keep, remove: func(context.Context) error { return os.RemoveAll(o.keep) }})
 	}
 	return all, nil
 }

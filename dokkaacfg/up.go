@@ -50,7 +50,14 @@ func (s *session) up(ctx context.Context, p *progress, scale int, images string)
 		return nil, err
 	}
 	p.done("hosts: %s", listAddresses(hosts))
-	i := newInstallation(Installation{Cluster: s.cluster, Hosts: hosts, Images: images, Log: s.log}, p)
+	made, err := ensureSecretKey(s.secretKeyFile())
+	if err != nil {
+		return nil, err
+	}
+	if made {
+		p.done("the cluster's key, which its secrets are encrypted with: %s", s.secretKeyFile())
+	}
+	i := newInstallation(Installation{Cluster: s.cluster, Hosts: hosts, Images: images, SecretKey: s.secretKeyFile(), Log: s.log}, p)
 	return hosts, i.install(ctx)
 }
 
