@@ -162,6 +162,7 @@ type Event struct {
 	Slot     int       `json:"slot,omitempty"`
 	Instance string    `json:"instance,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
+	LeftOut  int       `json:"left_out,omitempty"` // events just before this one that could not be written
 }
 
 // Phase is how far an instance is.
