@@ -75,8 +75,9 @@ var only = []struct {
 
 // pure packages compute: input in, plan out. No I/O, no clock, no logger.
 var pure = map[string][]string{
-	"conductor/schedule": {"os", "net", "net/http", "log/slog", "time", module + "internal/store", module + "internal/docker"},
-	"internal/state":     {"os", "net", "net/http", "log/slog", module + "internal/store"},
+	"conductor/schedule":           {"os", "net", "net/http", "log/slog", "time", module + "internal/store", module + "internal/docker"},
+	"conductor/schedule/placement": {"os", "net", "net/http", "log/slog", "time", module + "internal/store", module + "internal/docker"},
+	"internal/state":               {"os", "net", "net/http", "log/slog", module + "internal/store"},
 }
 
 // leaves are shared by everybody, so they import nothing of ours and little else.
