@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -20,21 +22,32 @@ type member struct {
 	value json.RawMessage
 }
 
+// reader reads a value of JSON; what is wrong with it becomes an error at the path.
+type reader[T any] func(path string, value json.RawMessage) T
+
 // fields maps the names of an object's fields to what reads them.
 type fields map[string]func(path string, value json.RawMessage)
 
-// read decodes the object and hands each field to its reader.
-func (d *decoder) read(path string, value json.RawMessage, known fields, unsupported []string) {
+// into is the field that is read into target.
+func into[T any](target *T, read reader[T]) func(string, json.RawMessage) {
+	return func(path string, value json.RawMessage) { *target = read(path, value) }
+}
+
+// read decodes the object, hands each field to its reader, and tells which fields there were.
+func (d *decoder) read(path string, value json.RawMessage, known fields, unsupported ...string) (given map[string]bool) {
+	given = map[string]bool{}
 	for _, m := range d.object(path, value) {
 		at := join(path, m.name)
+		given[m.name] = true
 		if read, ok := known[m.name]; ok {
 			read(at, m.value)
-		} else if contains(unsupported, m.name) {
+		} else if slices.Contains(unsupported, m.name) {
 			d.errs.add(at, "not supported by this version")
 		} else {
 			d.errs.add(at, "unknown field")
 		}
 	}
+	return given
 }
 
 // object is the members of a JSON object in their order, nil with an error if it is none.
@@ -79,6 +92,34 @@ func (d *decoder) array(path string, value json.RawMessage) []json.RawMessage {
 	return items
 }
 
+// list reads each item of a list of at most most items; an empty one is nil.
+func list[T any](d *decoder, most int, read reader[T]) reader[[]T] {
+	return func(path string, value json.RawMessage) []T {
+		items := d.array(path, value)
+		if len(items) > most {
+			d.errs.addf(path, "has %d entries, at most %d are allowed", len(items), most)
+			return nil
+		}
+		var all []T
+		for i, item := range items {
+			all = append(all, read(index(path, i), item))
+		}
+		return all
+	}
+}
+
+// texts reads an object of strings, by their names; an empty one is nil.
+func (d *decoder) texts(path string, value json.RawMessage) map[string]string {
+	var all map[string]string
+	for _, m := range d.object(path, value) {
+		if all == nil {
+			all = map[string]string{}
+		}
+		all[m.name] = d.text(join(path, m.name), m.value)
+	}
+	return all
+}
+
 func (d *decoder) text(path string, value json.RawMessage) string {
 	var s string
 	if kind(value) != '"' || json.Unmarshal(value, &s) != nil {
@@ -90,18 +131,53 @@ func (d *decoder) text(path string, value json.RawMessage) string {
 	return s
 }
 
-// number reads a whole number between low and high.
-func (d *decoder) number(path string, value json.RawMessage, low, high int) int {
-	var n int
-	if json.Unmarshal(value, &n) != nil || kind(value) == 'n' {
-		d.errs.add(path, "must be a whole number, is "+describe(value))
-		return low
+// word reads a string that is not empty.
+func (d *decoder) word(path string, value json.RawMessage) string {
+	s := d.text(path, value)
+	if s == "" && !d.errs.has(path) {
+		d.errs.add(path, "must not be empty")
 	}
-	if n < low || n > high {
-		d.errs.add(path, fmt.Sprintf("must be between %d and %d, is %d", low, high, n))
-		return low
+	return s
+}
+
+// oneOf reads one of a few words.
+func oneOf[T ~string](d *decoder, words ...T) reader[T] {
+	return func(path string, value json.RawMessage) T {
+		s := T(d.text(path, value))
+		if !slices.Contains(words, s) && !d.errs.has(path) {
+			quoted := make([]string, len(words))
+			for i, word := range words {
+				quoted[i] = strconv.Quote(string(word))
+			}
+			last := len(quoted) - 1
+			d.errs.addf(path, "must be %s or %s, is %q", strings.Join(quoted[:last], ", "), quoted[last], s)
+		}
+		return s
 	}
-	return n
+}
+
+func (d *decoder) flag(path string, value json.RawMessage) bool {
+	var b bool
+	if json.Unmarshal(value, &b) != nil || kind(value) == 'n' {
+		d.errs.add(path, "must be true or false, is "+describe(value))
+	}
+	return b
+}
+
+// between reads a whole number between low and high.
+func (d *decoder) between(low, high int) reader[int] {
+	return func(path string, value json.RawMessage) int {
+		var n int
+		if json.Unmarshal(value, &n) != nil || kind(value) == 'n' {
+			d.errs.add(path, "must be a whole number, is "+describe(value))
+			return low
+		}
+		if n < low || n > high {
+			d.errs.addf(path, "must be between %d and %d, is %d", low, high, n)
+			return low
+		}
+		return n
+	}
 }
 
 // wellFormed says where data is no JSON, with line and column.
@@ -167,11 +243,4 @@ func join(path, name string) string {
 	return path + "." + name
 }
 
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
-}
+func index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }

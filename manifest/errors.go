@@ -1,6 +1,9 @@
 package manifest
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // FieldError is what is wrong with one field.
 type FieldError struct {
@@ -31,6 +34,32 @@ func (e Errors) Strings() []string {
 
 func (e *Errors) add(path, message string) {
 	*e = append(*e, FieldError{Path: path, Message: message})
+}
+
+func (e *Errors) addf(path, format string, args ...any) { e.add(path, fmt.Sprintf(format, args...)) }
+
+// has tells whether something is wrong with the field itself.
+func (e Errors) has(path string) bool {
+	for _, err := range e {
+		if err.Path == path {
+			return true
+		}
+	}
+	return false
+}
+
+// sound tells whether nothing is wrong with the fields and all below them, so that it makes sense
+// to compare them.
+func (e Errors) sound(paths ...string) bool {
+	for _, err := range e {
+		for _, path := range paths {
+			rest, below := strings.CutPrefix(err.Path, path)
+			if below && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // orNil avoids the typed nil.

@@ -17,6 +17,18 @@ func tcp(port int) manifest.Service {
 	return manifest.Service{Port: port, Protocol: "tcp", Weight: 100, Priority: 10}
 }
 
+// withDefaults fills in the defaults of all that the tests of other fields don't mention.
+func withDefaults(m *manifest.Manifest) {
+	m.Pull, m.Mode = manifest.PullMissing, manifest.Replicated
+	m.Restart = manifest.Restart{Attempts: manifest.Unlimited, Interval: manifest.DefaultRestartInterval,
+		Delay: manifest.DefaultRestartDelay, Mode: manifest.RestartDelay}
+	m.Disconnect = manifest.Disconnect{Replace: true, Reconcile: manifest.KeepOriginal}
+	m.Update = manifest.Update{Order: manifest.OrderStartFirst, MaxParallel: 1, MinHealthyTime: manifest.DefaultMinHealthyTime,
+		HealthyDeadline: manifest.DefaultHealthyDeadline, ProgressDeadline: manifest.DefaultProgressDeadline, FailureAction: manifest.FailureRollback}
+	m.StopGracePeriod, m.DrainTimeout = manifest.DefaultStopGracePeriod, manifest.DefaultDrainTimeout
+	m.RevisionHistory = manifest.DefaultRevisionHistory
+}
+
 func TestParseAccepts(t *testing.T) {
 	web := tcp(80)
 	web.Role = "web"
@@ -45,6 +57,7 @@ func TestParseAccepts(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			withDefaults(&test.want)
 			got, err := manifest.Parse([]byte(test.json))
 			if err != nil {
 				t.Fatal(err)
@@ -83,7 +96,7 @@ func TestParseRefuses(t *testing.T) {
 		"unknown field":       {`{"image": "i", "scael": 2}`, []string{"scael: unknown field"}},
 		"unknown nested":      {`{"image": "i", "services": {"a": {"prot": 80, "port": 1}}}`, []string{"services.a.prot: unknown field"}},
 		"case counts":         {`{"Image": "i", "image": "i"}`, []string{"Image: unknown field"}},
-		"not yet supported":   {`{"image": "i", "checks": []}`, []string{"checks: not supported by this version"}},
+		"not yet supported":   {`{"image": "i", "autoscale": {}}`, []string{"autoscale: not supported by this version"}},
 		"given twice":         {`{"image": "i", "scale": 1, "scale": 2}`, []string{"scale: is given twice"}},
 		"negative scale":      {`{"image": "i", "scale": -1}`, []string{"scale: must be between 0 and 10000, is -1"}},
 		"scale as text":       {`{"image": "i", "scale": "2"}`, []string{`scale: must be a whole number, is "2"`}},
@@ -109,7 +122,7 @@ func TestParseRefuses(t *testing.T) {
 			`scale: must be between 0 and 10000, is -1`,
 			`services.A: "A" is not a DNS label (lower-case letters, digits and hyphens, no hyphen at either end)`,
 			`services.A: must be between 1 and 65535, is 0`, `image: is missing`}},
-		"too many links": {`{"image": "i", "links": [` + manyLinks(101) + `]}`, []string{`links: has 101 links, at most 100 are allowed`}},
+		"too many links": {`{"image": "i", "links": [` + manyLinks(101) + `]}`, []string{`links: has 101 entries, at most 100 are allowed`}},
 		"too large":      {`{"image": "` + strings.Repeat("i", manifest.MaxSize) + `"}`, []string{fmt.Sprintf("is %d bytes long, at most %d are allowed", manifest.MaxSize+13, manifest.MaxSize)}},
 		"bad UTF-8":      {"{\"image\": \"\xff\"}", []string{"is not valid UTF-8"}},
 	}
@@ -140,6 +153,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"image": "dockerfile/nginx", "scale": 1, "services": {"nginx": 80}}`))
 	f.Add([]byte(`{"image":"i","services":{"w":{"port":80,"role":"web"}},"links":["a","b/c",{"to":"d/e","as":"f"}],"env":["A=b"]}`))
 	f.Add([]byte(`{"image":"i","env":{"A":"b"},"command":["x"]}`))
+	f.Add([]byte(everything))
+	f.Add([]byte(job))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := manifest.Parse(data)
 		if err != nil {
@@ -153,8 +168,59 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%s: %v", canonical, err)
 		}
-		if again.RevisionHash(manifest.Versions{}) != m.RevisionHash(manifest.Versions{}) || again.Scale != m.Scale {
+		if !reflect.DeepEqual(again, m) {
 			t.Errorf("%s is not what %s is", canonical, data)
 		}
 	})
+}
+
+// everything has every field, none with its default.
+const everything = `{
+	"image": "i", "command": ["a", "b"], "entrypoint": ["e"], "env": {"A": "1"}, "user": "1000:www", "working_dir": "/srv",
+	"labels": {"team": "a"}, "hostname": "db.example", "pull": "always", "scale": 3, "mode": "replicated",
+	"services": {"web": {"port": 80, "protocol": "http", "role": "web", "weight": 5, "priority": 1}, "db": {"port": 5432, "host_port": 15432}},
+	"links": ["redis", "shop/db", {"to": "other/redis", "as": "cache"}],
+	"checks": [
+		{"type": "http", "service": "web", "path": "/up?x=1", "headers": {"Host": "example.com"}, "interval": "500ms", "timeout": "100ms",
+		 "success_threshold": 2, "failure_threshold": 4, "start_period": "1m30s", "start_interval": "200ms", "on_failure": "unready"},
+		{"type": "http", "service": "web"}, {"name": "alive", "type": "exec", "command": ["true"]}],
+	"restart": {"attempts": 3, "interval": "10m", "delay": "2s", "mode": "delay"},
+	"disconnect": {"lost_after": "1m", "replace": false, "stop_on_client_after": "30s", "reconcile": "keep_replacement"},
+	"update": {"order": "stop-first", "max_parallel": 2, "min_healthy_time": "1s", "healthy_deadline": "1m",
+		"progress_deadline": "0s", "failure_action": "pause", "canary": 0},
+	"stop_grace_period": "1m", "drain_timeout": "0s", "revision_history": 3,
+	"constraints": ["host.labels.disk == ssd", {"attribute": "host.arch", "operator": "=", "value": "amd64"}, "host.labels.gpu is_set"],
+	"affinities": ["host.labels.zone =~ ^a", {"attribute": "host.ip", "operator": "!=", "value": "10.0.0.1", "weight": -20}],
+	"spread": ["host.labels.zone", {"attribute": "host.labels.rack", "weight": 20}],
+	"max_per_host": 2, "near": ["cache"], "apart": ["batch", "other"],
+	"resources": {"cpus": 0.5, "memory": "256m", "reserve": {"cpus": 0.25, "memory": 134217728}},
+	"volumes": [{"name": "data", "path": "/var/lib/db", "on_host_loss": "move_empty"},
+		{"name": "shared", "path": "/shared", "driver": "local", "driver_opts": {"type": "nfs", "o": "addr=10.0.0.9,rw", "device": ":/x"},
+		 "access_mode": "multi-writer", "read_only": true}],
+	"depends_on": ["cache", "shop/db", {"container": "migrate", "condition": "completed"}],
+	"secrets": ["db_password", {"source": "key.pem@3", "path": "/etc/key.pem", "mode": "0440", "uid": 1000, "gid": 1000}],
+	"configs": [{"source": "nginx.conf", "path": "/etc/nginx.conf"}, {"content": "hello\n", "path": "/etc/motd", "mode": "0600"}]
+}`
+
+// job has the fields that only jobs have.
+const job = `{"image": "i", "mode": "job", "schedule": "30 3 * * 1-5", "concurrency": "replace", "on_host_loss": "fail"}`
+
+func TestParseEverything(t *testing.T) {
+	for name, text := range map[string]string{"everything": everything, "job": job} {
+		m, err := manifest.Parse([]byte(text))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		canonical, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := manifest.Parse(canonical)
+		if err != nil {
+			t.Fatalf("%s: %v", canonical, err)
+		}
+		if !reflect.DeepEqual(again, m) {
+			t.Errorf("got  %+v\nwant %+v", again, m)
+		}
+	}
 }

@@ -70,21 +70,21 @@ func (m *Manifest) Fenced() bool {
 
 // Secret is a value of the cluster's that the container finds in a file.
 type Secret struct {
-	Source string `json:"source"` // its name in the app, with "@<version>" if it is to stay at that
-	Path   string `json:"path"`   // of the file, /run/secrets/<name> by default
-	Mode   int    `json:"mode"`   // permissions of the file
-	UID    int    `json:"uid,omitempty"`
-	GID    int    `json:"gid,omitempty"`
+	Source string   `json:"source"` // its name in the app, with "@<version>" if it is to stay at that
+	Path   string   `json:"path"`   // of the file, /run/secrets/<name> by default
+	Mode   FileMode `json:"mode"`
+	UID    int      `json:"uid,omitempty"`
+	GID    int      `json:"gid,omitempty"`
 }
 
 // Config is a file that the container finds.
 type Config struct {
-	Source  string `json:"source,omitempty"` // as of a Secret; either this or Content
-	Content string `json:"content,omitempty"`
-	Path    string `json:"path"`
-	Mode    int    `json:"mode"`
-	UID     int    `json:"uid,omitempty"`
-	GID     int    `json:"gid,omitempty"`
+	Source  string   `json:"source,omitempty"` // as of a Secret; either this or Content
+	Content string   `json:"content,omitempty"`
+	Path    string   `json:"path"`
+	Mode    FileMode `json:"mode"`
+	UID     int      `json:"uid,omitempty"`
+	GID     int      `json:"gid,omitempty"`
 }
 
 // Defaults of files.

@@ -40,9 +40,10 @@ const (
 // StopFirst tells whether an instance must be gone before its successor may start, because of
 // what it holds: a fixed port of the host, or a volume that one container may write at a time.
 func (m *Manifest) StopFirst() bool {
-	if m.Update.Order == OrderStopFirst || m.SingleWriter() {
-		return true
-	}
+	return m.Update.Order == OrderStopFirst || m.SingleWriter() || m.hasHostPort()
+}
+
+func (m *Manifest) hasHostPort() bool {
 	for _, service := range m.Services {
 		if service.HostPort != 0 {
 			return true
