@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dokkaa/dokkaa/conductor/agent"
+	"github.com/dokkaa/dokkaa/conductor/event"
 	"github.com/dokkaa/dokkaa/internal/daemon"
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
@@ -34,6 +35,7 @@ type Conductor struct {
 	machine  machine
 	member   *membership
 	apps     *store.Mirror
+	events   *event.Recorder
 	agent    *agent.Agent
 	host     *store.Lease
 	schedule *scheduler
@@ -66,9 +68,10 @@ func newConductor(settings Settings, st *store.Store, member *membership, m mach
 	c := &Conductor{settings: settings, log: log, store: st, machine: m, member: member, id: state.NewInstanceID()}
 	member.clusters = m.clusters
 	c.apps = st.NewMirror(state.AppsDir)
+	c.events = event.New(st, func() bool { return c.apps.Snapshot().Known }, log.With("component", "events"))
 	c.agent = agent.New(agent.Options{HostIP: settings.HostIP, Engine: m.engine, Apps: c.apps, Store: st,
-		Log: log.With("component", "agent"), Metrics: env.Metrics})
-	c.schedule = newScheduler(st, c.apps, hostTTL, log.With("component", "scheduler"), env.Metrics)
+		Events: c.events.Record, Log: log.With("component", "agent"), Metrics: env.Metrics})
+	c.schedule = newScheduler(st, c.apps, hostTTL, c.events, log.With("component", "scheduler"), env.Metrics)
 	c.host = st.NewLease(store.LeaseOptions{Key: state.HostLeaseKey(settings.HostIP), Value: c.leaseValue, TTL: hostTTL, Renew: hostRenew})
 	return c
 }
@@ -94,13 +97,19 @@ func (c *Conductor) work(ctx context.Context) error {
 	group.Go(func() error { return ended(ctx, c.machine.watch(ctx, c.agent.EngineHint)) })
 	group.Go(func() error { return c.agent.Run(ctx) })
 	group.Go(func() error { return c.introduce(ctx) })
+	group.Go(func() error { return c.events.Run(ctx) })
 	group.Go(func() error {
 		c.waitFit(ctx)
 		return ended(ctx, c.host.Run(ctx, c.attend))
 	})
 	lease := c.store.NewLease(store.LeaseOptions{Key: state.SchedulerKey, Value: func() string { return c.settings.HostIP + " " + state.NewInstanceID() },
 		TTL: schedulerTTL, Renew: schedulerRenew, Exclusive: true})
-	group.Go(func() error { return ended(ctx, lease.Run(ctx, c.schedule.run)) })
+	group.Go(func() error {
+		return ended(ctx, lease.Run(ctx, func(ctx context.Context) error {
+			c.events.Record(state.Event{Kind: "scheduler", Host: c.settings.HostIP, Reason: "schedules now"})
+			return c.schedule.run(ctx)
+		}))
+	})
 	return group.Wait()
 }
 

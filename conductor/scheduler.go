@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/dokkaa/dokkaa/conductor/event"
 	"github.com/dokkaa/dokkaa/conductor/schedule"
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
@@ -30,13 +31,14 @@ type scheduler struct {
 	store   *store.Store
 	apps    *store.Mirror
 	hostTTL time.Duration
+	events  *event.Recorder
 	log     *slog.Logger
 	hint    chan struct{}
 	metrics schedulerMetrics
 }
 
-func newScheduler(s *store.Store, apps *store.Mirror, hostTTL time.Duration, log *slog.Logger, metrics prometheus.Registerer) *scheduler {
-	return &scheduler{store: s, apps: apps, hostTTL: hostTTL, log: log, hint: make(chan struct{}, 1), metrics: newSchedulerMetrics(metrics)}
+func newScheduler(s *store.Store, apps *store.Mirror, hostTTL time.Duration, events *event.Recorder, log *slog.Logger, metrics prometheus.Registerer) *scheduler {
+	return &scheduler{store: s, apps: apps, hostTTL: hostTTL, events: events, log: log, hint: make(chan struct{}, 1), metrics: newSchedulerMetrics(metrics)}
 }
 
 // wake makes the scheduler look again. It never blocks.
@@ -52,6 +54,7 @@ type term struct {
 	*scheduler
 	hosts     *store.Mirror
 	tracker   *hostTracker
+	hostLog   hostLog
 	withdrawn map[string]bool // lost hosts whose records were taken away
 	swept     bool            // so were those of hosts that the cluster does not know
 	written   uint64          // index of the newest own write below /apps
@@ -71,6 +74,7 @@ func (s *scheduler) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return t.hosts.Run(ctx) })
 	group.Go(func() error { t.loop(ctx); return nil })
+	group.Go(func() error { return s.events.Trim(ctx) })
 	return group.Wait()
 }
 
@@ -98,6 +102,9 @@ func (t *term) pass(ctx context.Context) (wait time.Duration) {
 		return catchUp
 	}
 	alive, wake := t.tracker.observe(hosts, now)
+	for _, e := range t.hostLog.observe(alive) {
+		t.events.Record(e)
+	}
 	t.withdrawLost(ctx, alive)
 	if !t.swept && now.Sub(hosts.Since) > patience {
 		t.sweep(ctx, alive)
@@ -174,6 +181,9 @@ func (t *term) apply(ctx context.Context, plan []schedule.Change) (done bool, er
 			level = slog.LevelDebug
 		}
 		t.log.Log(ctx, level, change.Kind.String(), "key", change.Key, "reason", change.Reason)
+		if e, ok := eventOf(change); ok {
+			t.events.Record(e)
+		}
 	}
 	return len(skipped) == 0, errors.Join(failed...)
 }

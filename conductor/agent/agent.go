@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dokkaa/dokkaa/conductor/engine"
+	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
 )
 
@@ -39,6 +40,7 @@ type Options struct {
 	Engine Engine
 	Apps   Mirror
 	Store  keyStore
+	Events func(state.Event) // is told of instances that come into another phase; nil: nobody
 	Log    *slog.Logger
 	// Metrics is where the agent registers its own; nil: nowhere.
 	Metrics prometheus.Registerer
@@ -81,6 +83,7 @@ func New(options Options) *Agent {
 		starts: newPlaces(startPlaces), pulls: newPlaces(pullPlaces), stops: newPlaces(stopPlaces), exits: newPlaces(exitPlaces)}
 	a.prober = newProber(a.Hint)
 	a.publisher = newPublisher(options.Store, options.HostIP, func() bool { return options.Apps.Snapshot().Known }, options.Log, a.Hint)
+	a.publisher.published = a.tell
 	return a
 }
 

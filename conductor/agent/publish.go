@@ -42,6 +42,8 @@ type publisher struct {
 	known  func() bool // whether the store is known to be this cluster's
 	log    *slog.Logger
 	done   func() // called after keys changed in the store, or were refused; must not block
+	// published is called after a key that held was, "" for nothing, was written; must not block.
+	published func(key, was, value string)
 
 	hint chan struct{}
 
@@ -56,7 +58,8 @@ type publisher struct {
 
 func newPublisher(s keyStore, hostIP string, known func() bool, log *slog.Logger, done func()) *publisher {
 	return &publisher{store: s, hostIP: hostIP, known: known, log: log, done: done, hint: make(chan struct{}, 1),
-		refusals: map[string]*refusal{}}
+		published: func(string, string, string) {},
+		refusals:  map[string]*refusal{}}
 }
 
 // want sets what is to be published. It does not block.
@@ -280,10 +283,12 @@ func (p *publisher) put(ctx context.Context, key, value string) error {
 		return err
 	}
 	p.mu.Lock()
+	was := p.stored[key]
 	if p.stored != nil {
 		p.stored[key] = value
 	}
 	p.mu.Unlock()
+	p.published(key, was, value)
 	p.done()
 	return nil
 }
