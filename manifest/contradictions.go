@@ -88,7 +88,7 @@ func (d *decoder) checkDisconnect(m *Manifest) {
 		return
 	}
 	if c.LostAfter <= c.StopOnClientAfter {
-		d.errs.addf("disconnect.stop_on_client_after", "must be shorter than lost_after: else a replacement could write the volume while the lost host still does")
+		d.errs.add("disconnect.stop_on_client_after", "must be shorter than lost_after, which must be given: else a replacement could write a volume while the lost host still does")
 	}
 }
 
@@ -123,6 +123,25 @@ func (d *decoder) checkPlacement(m *Manifest) {
 		}
 	}
 	d.checkSingleHost(m)
+}
+
+// checkSelf finds references of a container to itself.
+func (e *Errors) checkSelf(app, name string, m *Manifest) {
+	for i, other := range m.Near {
+		if other == name {
+			e.addf(index("near", i), "%q is this container itself", name)
+		}
+	}
+	for i, other := range m.Apart {
+		if other == name {
+			e.addf(index("apart", i), "%q is this container itself; max_per_host keeps its instances apart", name)
+		}
+	}
+	for i, dependency := range m.DependsOn {
+		if dependency.Container == name || dependency.Container == app+"/"+name {
+			e.addf(index("depends_on", i), "%q is this container itself, which would wait for ever", dependency.Container)
+		}
+	}
 }
 
 // checkSingleHost finds what keeps instances from running on one host that share a volume there.

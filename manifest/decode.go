@@ -50,6 +50,15 @@ func (d *decoder) read(path string, value json.RawMessage, known fields, unsuppo
 	return given
 }
 
+// require finds the fields that an object lacks.
+func (d *decoder) require(path string, value json.RawMessage, given map[string]bool, names ...string) {
+	for _, name := range names {
+		if kind(value) == '{' && !given[name] {
+			d.errs.add(join(path, name), "is missing")
+		}
+	}
+}
+
 // object is the members of a JSON object in their order, nil with an error if it is none.
 func (d *decoder) object(path string, value json.RawMessage) []member {
 	if kind(value) != '{' {

@@ -32,9 +32,13 @@ var (
 // The error is an Errors.
 func ValidateNames(app, name string) error {
 	var errs Errors
-	errs.checkName("app", app, reservedApps)
-	errs.checkName("name", name, reservedNames)
+	errs.checkNames(app, name)
 	return errs.orNil()
+}
+
+func (e *Errors) checkNames(app, name string) {
+	e.checkName("app", app, reservedApps)
+	e.checkName("name", name, reservedNames)
 }
 
 // ContainerName is the Docker name of a slot's container: <app>---<name>, and from slot 2 on

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -40,9 +41,27 @@ func Parse(data []byte) (*Manifest, error) {
 	return m, nil
 }
 
+// ParseFor is Parse for the container of these names: they are checked too, and that the manifest
+// does not refer to its own container.
+func ParseFor(app, name string, data []byte) (*Manifest, error) {
+	var errs Errors
+	errs.checkNames(app, name)
+	m, err := Parse(data)
+	var inside Errors
+	if errors.As(err, &inside) {
+		errs = append(errs, inside...)
+	} else {
+		errs.checkSelf(app, name, m)
+	}
+	if len(errs) > 0 {
+		return nil, errs
+	}
+	return m, nil
+}
+
 func (d *decoder) manifest(data []byte) *Manifest {
 	m := defaults()
-	d.read("", data, fields{
+	given := d.read("", data, fields{
 		"image":       into(&m.Image, d.image),
 		"command":     into(&m.Command, d.command),
 		"entrypoint":  into(&m.Entrypoint, d.entrypoint),
@@ -83,9 +102,7 @@ func (d *decoder) manifest(data []byte) *Manifest {
 		"secrets": into(&m.Secrets, list(d, maxEntries, d.secret)),
 		"configs": into(&m.Configs, list(d, maxEntries, d.config)),
 	}, unsupportedFields...)
-	if m.Image == "" && d.errs.sound("image") && kind(data) == '{' {
-		d.errs.add("image", "is missing")
-	}
+	d.require("", data, given, "image")
 	d.complete(m)
 	d.contradictions(m)
 	return m

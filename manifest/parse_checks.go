@@ -38,12 +38,9 @@ func (d *decoder) check(path string, value json.RawMessage) Check {
 		"start_interval":    into(&c.StartInterval, d.lasting(minCheckInterval, maxCheckInterval)),
 		"on_failure":        into(&c.OnFailure, oneOf(d, OnFailureRestart, OnFailureUnready)),
 	})
-	switch {
-	case kind(value) != '{':
-	case !given["type"]:
-		d.errs.add(join(path, "type"), "is missing")
-	case d.errs.sound(join(path, "type")):
-		d.checkFields(path, c.Type, given)
+	d.require(path, value, given, "type")
+	if c.Type != "" && d.errs.sound(join(path, "type")) {
+		d.checkFields(path, value, c.Type, given)
 	}
 	if c.Type == CheckHTTP && !given["path"] {
 		c.Path = "/"
@@ -52,7 +49,7 @@ func (d *decoder) check(path string, value json.RawMessage) Check {
 }
 
 // checkFields finds fields that a check of the type has no use for, or lacks.
-func (d *decoder) checkFields(path string, of CheckType, given map[string]bool) {
+func (d *decoder) checkFields(path string, value json.RawMessage, of CheckType, given map[string]bool) {
 	for _, field := range []struct {
 		name  string
 		types []CheckType
@@ -66,8 +63,8 @@ func (d *decoder) checkFields(path string, of CheckType, given map[string]bool) 
 			d.errs.addf(join(path, field.name), "has no meaning in a check of type %q", of)
 		}
 	}
-	if of == CheckExec && !given["command"] {
-		d.errs.add(join(path, "command"), "is missing")
+	if of == CheckExec {
+		d.require(path, value, given, "command")
 	}
 }
 

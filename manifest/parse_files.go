@@ -31,9 +31,7 @@ func (d *decoder) secret(path string, value json.RawMessage) Secret {
 			"uid":    into(&s.UID, d.between(0, math.MaxInt32)),
 			"gid":    into(&s.GID, d.between(0, math.MaxInt32)),
 		})
-		if kind(value) == '{' && !given["source"] {
-			d.errs.add(join(path, "source"), "is missing")
-		}
+		d.require(path, value, given, "source")
 	}
 	if name, _ := s.Versioned(); s.Path == "" && name != "" && d.errs.sound(path) {
 		s.Path = SecretsDir + "/" + name
@@ -45,23 +43,19 @@ func (d *decoder) config(path string, value json.RawMessage) Config {
 	c := Config{Mode: DefaultConfigMode}
 	given := d.read(path, value, fields{
 		"source":  into(&c.Source, d.source),
-		"content": into(&c.Content, d.content),
+		"content": into(&c.Content, d.word),
 		"path":    into(&c.Path, d.containerPath),
 		"mode":    into(&c.Mode, d.fileMode),
 		"uid":     into(&c.UID, d.between(0, math.MaxInt32)),
 		"gid":     into(&c.GID, d.between(0, math.MaxInt32)),
 	})
-	if kind(value) != '{' {
-		return c
-	}
+	d.require(path, value, given, "path")
 	switch {
+	case kind(value) != '{':
 	case given["source"] && given["content"]:
 		d.errs.add(path, "has a source and a content; it is one or the other")
 	case !given["source"] && !given["content"]:
 		d.errs.add(path, "has neither a source nor a content")
-	}
-	if !given["path"] {
-		d.errs.add(join(path, "path"), "is missing")
 	}
 	return c
 }
@@ -73,9 +67,6 @@ func (d *decoder) source(path string, value json.RawMessage) string {
 	}
 	return text
 }
-
-// content reads text that may hold anything but NUL.
-func (d *decoder) content(path string, value json.RawMessage) string { return d.word(path, value) }
 
 func (d *decoder) fileMode(path string, value json.RawMessage) FileMode {
 	const form = `must be an octal number as text such as "0400", is `

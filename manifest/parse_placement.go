@@ -21,9 +21,8 @@ func (d *decoder) constraint(path string, value json.RawMessage) Condition {
 		return d.conditionText(path, value)
 	}
 	var c Condition
-	known, check := d.condition(&c)
-	given := d.read(path, value, known)
-	check(path, given)
+	known := d.conditionFields(&c)
+	d.checkCondition(path, value, &c, d.read(path, value, known))
 	return c
 }
 
@@ -34,35 +33,39 @@ func (d *decoder) affinity(path string, value json.RawMessage) Affinity {
 		a.Condition = d.conditionText(path, value)
 		return a
 	}
-	known, check := d.condition(&a.Condition)
+	known := d.conditionFields(&a.Condition)
 	known["weight"] = into(&a.Weight, d.between(-100, 100))
-	given := d.read(path, value, known)
-	check(path, given)
+	d.checkCondition(path, value, &a.Condition, d.read(path, value, known))
 	if a.Weight == 0 {
 		d.errs.add(join(path, "weight"), "must not be 0, which is no preference")
 	}
 	return a
 }
 
-// condition is the fields of a condition, and what is left to check when they are read.
-func (d *decoder) condition(c *Condition) (fields, func(path string, given map[string]bool)) {
-	known := fields{
+func (d *decoder) conditionFields(c *Condition) fields {
+	return fields{
 		"attribute": into(&c.Attribute, d.attribute),
-		"operator":  into(&c.Operator, oneOf(d, operators...)),
+		"operator":  into(&c.Operator, d.operator),
 		"value":     into(&c.Value, d.text),
 	}
-	return known, func(path string, given map[string]bool) {
-		for _, name := range []string{"attribute", "operator"} {
-			if !given[name] && d.errs.sound(path) {
-				d.errs.add(join(path, name), "is missing")
-			}
-		}
-		if c.Operator == "=" {
-			c.Operator = Equal
-		}
-		if d.errs.sound(path) {
-			d.comparable(path, join(path, "value"), *c, given["value"])
-		}
+}
+
+func (d *decoder) operator(path string, value json.RawMessage) Operator {
+	return oneOf(d, operators...)(path, value).canonical()
+}
+
+// canonical is the operator, of those that are the same.
+func (o Operator) canonical() Operator {
+	if o == "=" {
+		return Equal
+	}
+	return o
+}
+
+func (d *decoder) checkCondition(path string, value json.RawMessage, c *Condition, given map[string]bool) {
+	d.require(path, value, given, "attribute", "operator")
+	if d.errs.sound(path) {
+		d.comparable(join(path, "value"), *c, given["value"])
 	}
 }
 
@@ -77,7 +80,7 @@ func (d *decoder) conditionText(path string, value json.RawMessage) Condition {
 	rest := strings.TrimSpace(text[end:])
 	for _, operator := range operators {
 		if after, found := strings.CutPrefix(rest, string(operator)); found {
-			c.Operator, c.Value = operator, strings.TrimSpace(after)
+			c.Operator, c.Value = operator.canonical(), strings.TrimSpace(after)
 			break
 		}
 	}
@@ -88,28 +91,25 @@ func (d *decoder) conditionText(path string, value json.RawMessage) Condition {
 		d.errs.addf(path, `must have the form "host.labels.disk == ssd", is %q`, text)
 		return c
 	}
-	if c.Operator == "=" {
-		c.Operator = Equal
-	}
 	d.checkAttribute(path, c.Attribute)
-	d.comparable(path, path, c, c.Value != "")
+	d.comparable(path, c, c.Value != "")
 	return c
 }
 
 // comparable checks the value against the operator.
-func (d *decoder) comparable(path, valuePath string, c Condition, hasValue bool) {
+func (d *decoder) comparable(path string, c Condition, hasValue bool) {
 	switch {
 	case c.Operator == IsSet || c.Operator == IsNotSet:
 		if hasValue {
-			d.errs.addf(valuePath, "%s compares with no value", c.Operator)
+			d.errs.addf(path, "%s compares with no value", c.Operator)
 		}
 	case c.Value == "":
-		d.errs.addf(valuePath, "%s needs a value to compare with; a label that a host lacks is found by is_not_set", c.Operator)
+		d.errs.addf(path, "%s needs a value to compare with; a label that a host lacks is found by is_not_set", c.Operator)
 	case len(c.Value) > maxValue:
-		d.errs.addf(valuePath, "is %d bytes long, at most %d are allowed", len(c.Value), maxValue)
+		d.errs.addf(path, "is %d bytes long, at most %d are allowed", len(c.Value), maxValue)
 	case c.Operator == Matches:
 		if _, err := regexp.Compile(c.Value); err != nil {
-			d.errs.addf(valuePath, "is not a regular expression: %v", err)
+			d.errs.addf(path, "is not a regular expression: %v", err)
 		}
 	}
 }
@@ -148,9 +148,7 @@ func (d *decoder) spread(path string, value json.RawMessage) Spread {
 		"attribute": into(&s.Attribute, d.attribute),
 		"weight":    into(&s.Weight, d.between(1, 100)),
 	})
-	if kind(value) == '{' && !given["attribute"] {
-		d.errs.add(join(path, "attribute"), "is missing")
-	}
+	d.require(path, value, given, "attribute")
 	return s
 }
 
@@ -207,8 +205,6 @@ func (d *decoder) dependency(path string, value json.RawMessage) Dependency {
 		"container": into(&dependency.Container, container),
 		"condition": into(&dependency.Condition, oneOf(d, DependencyHealthy, DependencyStarted, DependencyCompleted)),
 	})
-	if kind(value) == '{' && !given["container"] {
-		d.errs.add(join(path, "container"), "is missing")
-	}
+	d.require(path, value, given, "container")
 	return dependency
 }

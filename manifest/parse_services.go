@@ -49,9 +49,7 @@ func (d *decoder) service(path string, value json.RawMessage) Service {
 		"weight":    into(&s.Weight, port),
 		"priority":  into(&s.Priority, port),
 	}, unsupportedServiceFields...)
-	if !given["port"] {
-		d.errs.add(join(path, "port"), "is missing")
-	}
+	d.require(path, value, given, "port")
 	return s
 }
 

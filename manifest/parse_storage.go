@@ -34,14 +34,7 @@ func (d *decoder) volume(path string, value json.RawMessage) Volume {
 		"read_only":    into(&v.ReadOnly, d.flag),
 		"on_host_loss": into(&v.OnHostLoss, oneOf(d, VolumeWait, VolumeMoveEmpty)),
 	})
-	if kind(value) != '{' {
-		return v
-	}
-	for _, name := range []string{"name", "path"} {
-		if !given[name] {
-			d.errs.add(join(path, name), "is missing")
-		}
-	}
+	d.require(path, value, given, "name", "path")
 	if d.errs.sound(path) {
 		d.checkVolume(path, v)
 	}

@@ -65,16 +65,10 @@ func checkOwners(apps map[state.Ref]*App, result map[state.Ref]accepted) {
 }
 
 func parse(ref state.Ref, text string) accepted {
-	var texts []string
-	m, err := manifest.Parse([]byte(text))
-	for _, err := range []error{manifest.ValidateNames(ref.App, ref.Name), err} {
-		var errs manifest.Errors
-		if errors.As(err, &errs) {
-			texts = append(texts, errs.Strings()...)
-		}
-	}
-	if len(texts) > 0 {
-		return accepted{errors: texts}
+	m, err := manifest.ParseFor(ref.App, ref.Name, []byte(text))
+	var errs manifest.Errors
+	if errors.As(err, &errs) {
+		return accepted{errors: errs.Strings()}
 	}
 	return accepted{Manifest: m}
 }
