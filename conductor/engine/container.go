@@ -20,6 +20,7 @@ const (
 	LabelRevision   = "dokkaa.revision"
 	LabelInstance   = "dokkaa.instance"
 	LabelGeneration = "dokkaa.generation"
+	LabelVolume     = "dokkaa.volume"   // of a volume: its name in the manifest; its slot is 0 if all slots share it
 	LabelBackends   = "dokkaa.backends" // what the ambassador lets it reach: {"10001": "nginx.dummy.skydns.local"}
 )
 
@@ -31,25 +32,40 @@ type Spec struct {
 	Instance   string
 	Generation int
 
-	Name     string // in Docker
-	Image    string
-	Command  []string
-	Env      []string
-	Ports    []int // TCP ports to publish, each on a port that Docker chooses
-	Backends map[string]string
+	Name       string // in Docker
+	Image      string
+	Entrypoint []string
+	Command    []string
+	Env        []string
+	User       string
+	WorkingDir string
+	Hostname   string
+	Labels     map[string]string // the user's own, beside ours
+	Ports      []int             // TCP ports to publish, each on a port that Docker chooses
+	HostPorts  map[int]int       // those of them that are published on a fixed port of the host
+	CPUs       float64           // limit, in cores; 0: none
+	Memory     int64             // limit, in bytes; 0: none
+	Mounts     []Mount
+	Backends   map[string]string
 }
 
+// labels are the user's and ours, which win.
 func (s Spec) labels(cluster string) map[string]string {
 	backends, err := json.Marshal(s.Backends)
 	if err != nil {
 		panic(err) // a map of strings can be marshalled
 	}
-	return map[string]string{
+	labels := maps.Clone(s.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, map[string]string{
 		LabelCluster: cluster, LabelApp: s.App, LabelName: s.Ref.Name,
 		LabelSlot: strconv.Itoa(s.Slot), LabelRevision: strconv.Itoa(s.Revision),
 		LabelInstance: s.Instance, LabelGeneration: strconv.Itoa(s.Generation),
 		LabelBackends: string(backends),
-	}
+	})
+	return labels
 }
 
 // Status is Docker's word for how a container is.
@@ -79,11 +95,8 @@ type Container struct {
 	Addr    netip.Addr  // on the network Network; zero unless running
 	Ports   map[int]int // container's port -> published port
 	Created time.Time
-}
-
-// Equal tells whether two observations are the same but for the passing of time.
-func (c Container) Equal(o Container) bool {
-	return c.ID == o.ID && c.Name == o.Name && c.Status == o.Status && c.Addr == o.Addr && maps.Equal(c.Ports, o.Ports)
+	ImageID string
+	Volumes []string // names of those that it may write to
 }
 
 // identify fills in what the labels say; ok is false if they are not what we write.

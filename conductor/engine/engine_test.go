@@ -34,6 +34,13 @@ func TestEngine(t *testing.T) {
 		"containers of others":        testOthers,
 		"paused container":            testPaused,
 		"network":                     testNetwork,
+		"what a container is told":    testConfigured,
+		"limits":                      testLimits,
+		"fixed port of the host":      testHostPort,
+		"files":                       testFiles,
+		"volumes":                     testVolumes,
+		"volumes of others":           testOtherVolumes,
+		"images and a registry":       testImages,
 		"off the network":             testDetached,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, h) })

@@ -33,7 +33,8 @@ func (e *Engine) EnsureNetwork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	network, err := e.networkInfo(ctx, client)
+	network := new(dockerclient.Network)
+	err = e.Docker.Get(ctx, "/networks/"+Network, nil, network)
 	switch {
 	case docker.IsNotFound(err):
 		return e.createNetwork(ctx, client)
@@ -86,18 +87,5 @@ func networkOptions(hostIP string) map[string]string {
 		"com.docker.network.bridge.name":              Network,
 		"com.docker.network.bridge.enable_icc":        "false",
 		"com.docker.network.bridge.host_binding_ipv4": hostIP,
-	}
-}
-
-// networkInfo gives NetworkInfo, which takes no context, the deadline of ctx. The request goes on
-// until Docker answers; but there is only one, however often a Docker that hangs is asked.
-func (e *Engine) networkInfo(ctx context.Context, client *dockerclient.Client) (*dockerclient.Network, error) {
-	done := e.inspections.DoChan(Network, func() (any, error) { return client.NetworkInfo(Network) })
-	select {
-	case result := <-done:
-		network, _ := result.Val.(*dockerclient.Network) // nil beside an error
-		return network, result.Err
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 }

@@ -2,27 +2,18 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	dockerclient "github.com/fsouza/go-dockerclient"
-	"golang.org/x/sync/singleflight"
 )
 
-// ErrNoImage says that an image is not on the host.
-var ErrNoImage = errors.New("image is not on this host")
-
-// pulls lets each image be pulled once at a time.
-type pulls struct {
-	flight singleflight.Group
-}
-
 // Pull fetches an image from its registry. It blocks until it is there, which may take minutes;
-// a second pull of the same image waits for the first.
+// a second pull of the same image waits for the first. It returns ErrImageAbsent where the registry
+// says that it has no such image.
 func (e *Engine) Pull(ctx context.Context, image string) error {
-	done := e.pulls.flight.DoChan(image, func() (any, error) {
+	done := e.pulls.DoChan(image, func() (any, error) {
 		// Not the caller's context: another caller may be waiting for the same pull.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pullTimeout)
 		defer cancel()
@@ -44,10 +35,13 @@ func (e *Engine) pull(ctx context.Context, image string) error {
 	repository, tag := splitImage(image)
 	err = client.PullImage(dockerclient.PullImageOptions{Repository: repository, Tag: tag, OutputStream: io.Discard,
 		InactivityTimeout: pullSilence, Context: ctx}, dockerclient.AuthConfiguration{})
-	if err != nil {
-		return fmt.Errorf("pull image %s: %w", image, err)
+	switch {
+	case err == nil:
+		return nil
+	case isAbsence(err):
+		return fmt.Errorf("pull image %s: %w: %w", image, ErrImageAbsent, err)
 	}
-	return nil
+	return fmt.Errorf("pull image %s: %w", image, err)
 }
 
 // splitImage takes the tag off an image's name, "latest" where there is none. The name of a

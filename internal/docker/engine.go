@@ -169,6 +169,41 @@ func (e *Engine) version(ctx context.Context) (v serverVersion, err error) {
 	return v, nil
 }
 
+// Get asks the Engine for path, "/volumes" or the like, and decodes its answer. It is for what the
+// client does not ask with a context, or does not tell of the answer.
+func (e *Engine) Get(ctx context.Context, path string, query url.Values, into any) error {
+	if _, err := e.Client(ctx); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	api := e.api
+	e.mu.Unlock()
+	if api == "" { // somebody else's try to connect again has just failed
+		return fmt.Errorf("connect to Docker at %s: %w", e.host, dockerclient.ErrConnectionRefused)
+	}
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	resp, err := e.get(ctx, "/v"+api+path)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("read the Engine's answer: %w", err)
+	}
+	return nil
+}
+
+// Filters are the query of a request whose answer is to be filtered: by label and the like.
+func Filters(filters map[string][]string) url.Values {
+	text, err := json.Marshal(filters)
+	if err != nil {
+		panic(err) // a map of strings always is JSON
+	}
+	return url.Values{"filters": {string(text)}}
+}
+
 // get sends a request of our own. The caller closes the body of the answer, whose status is 200.
 func (e *Engine) get(ctx context.Context, path string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker"+path, nil)

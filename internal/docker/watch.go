@@ -101,13 +101,11 @@ func (e *Engine) eventsPath(filters url.Values) string {
 	// The Engine answers a moment before it subscribes us: what happens in between comes
 	// from its memory of the last seconds. Hints may be told twice.
 	since := time.Now().Add(-2 * time.Second).Unix()
-	query := url.Values{"since": {strconv.FormatInt(since, 10)}}
+	query := url.Values{}
 	if len(filters) > 0 {
-		text, err := json.Marshal(map[string][]string(filters))
-		if err == nil { // a map of strings always is JSON
-			query.Set("filters", string(text))
-		}
+		query = Filters(filters)
 	}
+	query.Set("since", strconv.FormatInt(since, 10))
 	return "/v" + api + "/events?" + query.Encode()
 }
 
