@@ -80,3 +80,17 @@ func (n *namespace) nft(args ...string) []string {
 	})
 	return lines
 }
+
+// ip runs ip there with the words, and with files from file descriptor 3 on.
+func (n *namespace) ip(words string, files ...*os.File) {
+	n.t.Helper()
+	n.mustIn(func() error {
+		command := exec.Command("ip", strings.Fields(words)...)
+		command.ExtraFiles = files
+		out, err := command.CombinedOutput()
+		if err != nil {
+			n.t.Logf("ip %s: %s", words, out)
+		}
+		return err
+	})
+}

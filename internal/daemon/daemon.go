@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -36,6 +37,11 @@ type Daemon interface {
 	Run(ctx context.Context) error
 	// Ready says why the daemon cannot serve now, nil if it can. It must not block.
 	Ready() error
+}
+
+// Routes is what a Daemon has that serves more at --http-addr than Main does.
+type Routes interface {
+	Routes(mux *http.ServeMux)
 }
 
 // Info describes a daemon to Main.
@@ -97,7 +103,7 @@ func serve(info Info, common *Settings, log *slog.Logger, build func(Env) (Daemo
 	if err != nil {
 		return err
 	}
-	operations, err := listenOperations(common.HTTPAddr, operationsHandler(d.Ready, registry))
+	operations, err := listenOperations(common.HTTPAddr, operationsHandler(d, registry))
 	if err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ func TestHealthcheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: operationsHandler((&testDaemon{}).Ready, nil), ReadHeaderTimeout: time.Second}
+	server := &http.Server{Handler: operationsHandler(&testDaemon{}, nil), ReadHeaderTimeout: time.Second}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(listener) }() // ends with Close
 	addr := listener.Addr().String()

@@ -40,18 +40,21 @@ func (o *operations) run(ctx context.Context) error {
 }
 
 // operationsHandler serves /healthz (200 while the process runs), /readyz (503 with the reason
-// while ready returns an error) and Prometheus /metrics.
-func operationsHandler(ready func() error, registry *prometheus.Registry) http.Handler {
+// while the daemon is not ready), Prometheus /metrics, and the daemon's own Routes.
+func operationsHandler(d Daemon, registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(); err != nil {
+		if err := d.Ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ready")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	if more, ok := d.(Routes); ok {
+		more.Routes(mux)
+	}
 	return mux
 }
 
