@@ -70,7 +70,7 @@ func newConductor(settings Settings, st *store.Store, member *membership, m mach
 	c.apps = st.NewMirror(state.AppsDir)
 	c.events = event.New(st, func() bool { return c.apps.Snapshot().Known }, log.With("component", "events"))
 	c.agent = agent.New(agent.Options{HostIP: settings.HostIP, Engine: m.engine, Apps: c.apps, Store: st,
-		Events: c.events.Record, Log: log.With("component", "agent"), Metrics: env.Metrics})
+		Connections: m.connections, Events: c.events.Record, Log: log.With("component", "agent"), Metrics: env.Metrics})
 	c.schedule = newScheduler(st, c.apps, hostTTL, c.events, log.With("component", "scheduler"), env.Metrics)
 	c.host = st.NewLease(store.LeaseOptions{Key: state.HostLeaseKey(settings.HostIP), Value: c.leaseValue, TTL: hostTTL, Renew: hostRenew})
 	return c

@@ -27,6 +27,8 @@ type machine struct {
 	clusters func(ctx context.Context) (map[string]int, error)
 	// prepare makes the host fit for containers, and does nothing if it is.
 	prepare func(ctx context.Context) error
+	// connections counts those that are open to a container.
+	connections agent.Connections
 	// watch calls changed after each change of a container, until ctx ends.
 	watch func(ctx context.Context, changed func()) error
 }
@@ -49,6 +51,9 @@ func newMachine(settings Settings, cluster func() string, log *slog.Logger) (mac
 		clusters: e.Clusters,
 		prepare: func(ctx context.Context) error {
 			return errors.Join(e.EnsureNetwork(ctx), ensureFirewall(ctx, e, settings))
+		},
+		connections: func(ctx context.Context, addr netip.Addr, ports []int) (int, error) {
+			return askConnections(ctx, firewallHTTPAddr, addr, ports)
 		},
 		watch: func(ctx context.Context, changed func()) error {
 			return dockerEngine.Watch(ctx, containerEvents, func(docker.Event) { changed() })

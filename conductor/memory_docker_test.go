@@ -37,7 +37,8 @@ func newMemoryDocker(t *testing.T, mayStop func(instance string) error) *memoryD
 }
 
 func (d *memoryDocker) machine() machine {
-	return machine{engine: d, clusters: d.clusters, prepare: d.prepare, watch: d.watch}
+	return machine{engine: d, clusters: d.clusters, prepare: d.prepare, watch: d.watch,
+		connections: func(context.Context, netip.Addr, []int) (int, error) { return 0, nil }}
 }
 
 func (d *memoryDocker) List(context.Context) ([]engine.Container, error) {

@@ -40,8 +40,10 @@ type Options struct {
 	Engine Engine
 	Apps   Mirror
 	Store  keyStore
-	Events func(state.Event) // is told of instances that come into another phase; nil: nobody
-	Log    *slog.Logger
+	// Connections tells when an instance is drained; nil: nobody knows.
+	Connections Connections
+	Events      func(state.Event) // is told of instances that come into another phase; nil: nobody
+	Log         *slog.Logger
 	// Metrics is where the agent registers its own; nil: nowhere.
 	Metrics prometheus.Registerer
 }

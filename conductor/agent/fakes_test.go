@@ -41,7 +41,8 @@ func newBench(t *testing.T) *bench {
 
 // start runs the agent until the test ends or b.stop is called.
 func (b *bench) start() {
-	b.agent = New(Options{HostIP: "10.0.0.1", Engine: b.engine, Apps: b.apps, Store: b.store, Log: slog.New(slog.DiscardHandler)})
+	b.agent = New(Options{HostIP: "10.0.0.1", Engine: b.engine, Apps: b.apps, Store: b.store,
+		Connections: b.engine.connections, Log: slog.New(slog.DiscardHandler)})
 	b.agent.prober.dial = b.engine.dial
 	b.engine.changed = b.agent.EngineHint
 	ctx, cancel := context.WithCancel(b.t.Context())
@@ -235,6 +236,15 @@ type fakeEngine struct {
 	log        []string
 	store      *fakeStore
 	changed    func()
+	open       int      // connections to each container
+	uncounted  error    // why they cannot be counted
+	graces     []string // of stops
+}
+
+func (e *fakeEngine) connections(context.Context, netip.Addr, []int) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.open, e.uncounted
 }
 
 func (e *fakeEngine) List(ctx context.Context) ([]engine.Container, error) {
@@ -336,10 +346,11 @@ func (e *fakeEngine) Rename(_ context.Context, id, name string) error {
 	return nil
 }
 
-func (e *fakeEngine) Stop(ctx context.Context, id string, _ time.Duration) error {
+func (e *fakeEngine) Stop(ctx context.Context, id string, grace time.Duration) error {
 	e.spend(ctx, "stop")
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.graces = append(e.graces, grace.String())
 	if err := e.try(Remove); err != nil {
 		return err
 	}

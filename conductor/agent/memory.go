@@ -19,7 +19,8 @@ const (
 // memory is what the agent knows about an instance that neither Docker nor the store tells.
 type memory struct {
 	busy        bool
-	withdrawing bool // its records are to go: it is being removed
+	withdrawing bool   // its records are to go: it is being removed
+	draining    string // whom its end waits for, "" for nobody
 	pulling     bool
 	failures    int // in a row
 	restarts    int
@@ -199,7 +200,7 @@ func (a *Agent) observeOutgoing(c engine.Container, now time.Time) state.Observe
 	defer a.mu.Unlock()
 	m := a.recall(c.Instance)
 	return state.Observed{Ref: c.Ref, Slot: c.Slot, Revision: c.Revision, Phase: state.PhaseStopping,
-		Reason: orElse(m.mishap.text(now), m.reason), Restarts: m.restarts, Since: m.stamp(state.PhaseStopping, now)}
+		Reason: orElse(m.mishap.text(now), orElse(m.draining, m.reason)), Restarts: m.restarts, Since: m.stamp(state.PhaseStopping, now)}
 }
 
 // stamp is when the instance came into the phase.

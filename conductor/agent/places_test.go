@@ -28,7 +28,7 @@ func TestNotEverythingIsDoneAtOnce(t *testing.T) {
 		}
 		b.pass(time.Minute)
 		b.assign()
-		b.pass(drain + 4*time.Second)
+		b.pass(forgotten + 4*time.Second)
 		if n, _, _ := b.engine.count(); n != 0 || b.engine.peak("stop") != stopPlaces {
 			t.Errorf("%d containers left after the drain and the time of 3 stops, %d at a time", n, b.engine.peak("stop"))
 		}

@@ -65,11 +65,11 @@ func TestInstanceOffTheNetworkIsMadeAnew(t *testing.T) {
 		if len(b.engine.log) > 0 || b.record(idA) == "" {
 			t.Errorf("no patience: did %q, record %q", b.engine.log, b.record(idA))
 		}
-		b.pass(detachedPatience - time.Second + drain/2)
+		b.pass(detachedPatience - time.Second + forgotten/2)
 		if o := b.observed(idA); o.Phase != state.PhaseRunning || o.Reason != "is not on network dokkaa" || b.record(idA) != "" {
 			t.Errorf("observed: %+v, record %q", o, b.record(idA))
 		}
-		b.pass(drain)
+		b.pass(forgotten)
 		if want := []string{"stop c-" + idA, "start c-" + idA}; !slices.Equal(b.engine.log, want) {
 			t.Errorf("did %q", b.engine.log)
 		}

@@ -10,11 +10,8 @@ import (
 )
 
 const (
-	stopGrace = 10 * time.Second // between SIGTERM and SIGKILL
 	// withdrawPoll is how often a removal looks whether its records are gone.
 	withdrawPoll = 50 * time.Millisecond
-	// drain is how long nameservers and ambassadors may still hand out a withdrawn record.
-	drain = recordTTL * time.Second
 	// finish is how long an action in hand may go on after the agent was told to end.
 	finish = 5 * time.Second
 )
@@ -127,24 +124,22 @@ func (a Action) withdraws() bool {
 	return a.Kind == Remove && (a.Reason == ReasonNotAssigned || a.Reason == ReasonDetached)
 }
 
-// remove withdraws the instance's records, waits until nobody may use them any more, and stops
-// it. While the store cannot be written it waits: the containers of a host that is cut off run on.
+// remove withdraws the instance's records, drains it, and stops it. While the store cannot be
+// written it waits: the containers of a host that is cut off run on.
 func (a *Agent) remove(ctx context.Context, action Action) error {
 	if !action.withdraws() {
 		return a.stop(ctx, action.Container, 0)
 	}
-	mayBeAnnounced := action.Container.Status == engine.StatusRunning && len(action.Container.Ports) > 0
+	end := endingOf(action.Container, a.Apps.Snapshot())
 	for !a.publisher.withdrawn(action.Instance) {
 		if err := sleep(ctx, withdrawPoll); err != nil {
 			return err
 		}
 	}
-	if mayBeAnnounced {
-		if err := sleep(ctx, drain); err != nil {
-			return err
-		}
+	if err := a.drain(ctx, action.Container, end); err != nil {
+		return err
 	}
-	return a.stop(ctx, action.Container, stopGrace)
+	return a.stop(ctx, action.Container, end.grace)
 }
 
 func (a *Agent) stop(ctx context.Context, c engine.Container, grace time.Duration) error {
