@@ -30,6 +30,9 @@ type commandLine struct {
 	Status statusCommand `cmd:"" help:"Show the hosts, and each container: where it runs, or why not."`
 	Down   downCommand   `cmd:"" help:"Remove the cluster and all its data."`
 	Demo   demoCommand   `cmd:"" help:"Make a cluster and walk through the documented example on it."`
+
+	Host   hostCommand   `cmd:"" help:"Look after hosts: drain, cordon, label, forget."`
+	Volume volumeCommand `cmd:"" help:"Look after volumes."`
 }
 
 // clusterName is short because names of network interfaces are.
@@ -43,6 +46,7 @@ type session struct {
 	in       io.Reader
 	out      io.Writer
 	log      *slog.Logger
+	gateway  func(netip.Addr) string // where a host's keys are
 }
 
 // usageError is a mistake in how the program was called.
@@ -71,20 +75,9 @@ func Main(ctx context.Context, args []string, in io.Reader, out, errOut io.Write
 }
 
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) error {
-	var c commandLine
-	parser, err := kong.New(&c, kong.Name("dokkaacfg"), kong.Writers(out, errOut),
-		kong.Description("Make, grow, show and remove Dokkaa clusters."),
-		kong.Vars{"version": "dokkaacfg " + daemon.Version(), "subnet": "10.101.0.0/24", "images": defaultImages(), "manifests": defaultManifests()},
-		kong.BindTo(ctx, (*context.Context)(nil)))
+	c, parsed, err := parse(ctx, args, out, errOut)
 	if err != nil {
 		return err
-	}
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
-	parsed, err := parser.Parse(args)
-	if err != nil {
-		return usageError{err.Error()}
 	}
 	if !clusterName.MatchString(c.Cluster) {
 		return usageError{fmt.Sprintf("cluster name %q: it must be a lower-case letter and at most 10 more letters and digits", c.Cluster)}
@@ -95,13 +88,34 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	}
 	s := &session{
 		cluster: c.Cluster, stateDir: c.StateDir, in: in, out: out,
-		log: slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level})),
+		log:     slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level})),
+		gateway: gatewayURL,
 	}
 	s.provider, err = chooseProvider(c, s.log)
 	if err != nil {
 		return err
 	}
 	return parsed.Run(s)
+}
+
+// parse reads what the user wrote.
+func parse(ctx context.Context, args []string, out, errOut io.Writer) (c commandLine, parsed *kong.Context, err error) {
+	parser, err := kong.New(&c, kong.Name("dokkaacfg"), kong.Writers(out, errOut),
+		kong.Description("Make, grow, show and remove Dokkaa clusters, and look after what runs on them."),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Vars{"version": "dokkaacfg " + daemon.Version(), "subnet": "10.101.0.0/24", "images": defaultImages(), "manifests": defaultManifests()},
+		kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		return c, nil, err
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err = parser.Parse(args)
+	if err != nil {
+		return c, nil, usageError{err.Error()}
+	}
+	return c, parsed, nil
 }
 
 // defaultImages is the directory of the images that were built with this program, or where "make

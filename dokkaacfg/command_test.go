@@ -65,7 +65,7 @@ func newSession(t *testing.T, p provider, input string) (*session, *strings.Buil
 	var out strings.Builder
 	return &session{
 		cluster: "test", provider: p, stateDir: t.TempDir(),
-		in: strings.NewReader(input), out: &out, log: slog.New(slog.DiscardHandler),
+		in: strings.NewReader(input), out: &out, log: slog.New(slog.DiscardHandler), gateway: gatewayURL,
 	}, &out
 }
 

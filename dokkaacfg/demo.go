@@ -106,31 +106,33 @@ func (s *session) waitPlaced(ctx context.Context, p *progress, hosts []Host) (ma
 	p.title("The scheduler gives each container a host, the hosts' conductors run them")
 	var placed map[state.Ref]string
 	told := map[state.Ref]string{}
-	err := poll(ctx, demoTimeout, func(ctx context.Context) error {
-		r, err := s.report(ctx, addresses(hosts))
-		if err != nil {
-			return err
-		}
-		placed = map[state.Ref]string{}
-		missing := ""
-		for _, ref := range []state.Ref{nginx, crawler} {
-			where, what := r.placement(ref)
-			if told[ref] != what {
-				told[ref] = what
-				p.done("%s: %s", ref, what)
+	err := s.withKeys(ctx, readTimeout, func(ctx context.Context, keys clusterKeys) error {
+		return poll(ctx, demoTimeout, func(ctx context.Context) error {
+			r, err := s.report(ctx, keys)
+			if err != nil {
+				return err
 			}
-			if where == "" {
-				missing = fmt.Sprintf("%s: %s", ref, what)
+			placed = map[state.Ref]string{}
+			missing := ""
+			for _, ref := range []state.Ref{nginx, crawler} {
+				where, what := r.placement(ref)
+				if told[ref] != what {
+					told[ref] = what
+					p.done("%s: %s", ref, what)
+				}
+				if where == "" {
+					missing = fmt.Sprintf("%s: %s", ref, what)
+				}
+				placed[ref] = where
 			}
-			placed[ref] = where
-		}
-		if missing != "" {
-			return fmt.Errorf("the example is not running yet: %s", missing)
-		}
-		if len(hosts) > 1 && placed[nginx] == placed[crawler] {
-			return fmt.Errorf("both containers are on host %s", placed[nginx])
-		}
-		return nil
+			if missing != "" {
+				return fmt.Errorf("the example is not running yet: %s", missing)
+			}
+			if len(hosts) > 1 && placed[nginx] == placed[crawler] {
+				return fmt.Errorf("both containers are on host %s", placed[nginx])
+			}
+			return nil
+		})
 	})
 	return placed, err
 }

@@ -36,7 +36,7 @@ func (d *downCommand) Run(ctx context.Context, s *session) error {
 	}
 	fmt.Fprintf(s.out, "To be removed:\n  %s\n", strings.Join(leftovers, "\n  "))
 	if !d.Yes {
-		if err := s.confirm(); err != nil {
+		if err := s.confirm("the cluster's name", s.cluster); err != nil {
 			return err
 		}
 	}
@@ -48,16 +48,16 @@ func (d *downCommand) Run(ctx context.Context, s *session) error {
 	return nil
 }
 
-// confirm returns nil if the user types the cluster's name.
-func (s *session) confirm() error {
-	fmt.Fprintf(s.out, "Type the cluster's name to remove it: ")
+// confirm returns nil if the user types the word, which is what the text says.
+func (s *session) confirm(what, word string) error {
+	fmt.Fprintf(s.out, "Type %s to remove it: ", what)
 	answer, err := bufio.NewReader(s.in).ReadString('\n')
-	if strings.TrimSpace(answer) == s.cluster {
+	if strings.TrimSpace(answer) == word {
 		return nil
 	}
 	if err != nil {
 		fmt.Fprintln(s.out)
 		return usageError{"nobody answers; --yes removes without asking"}
 	}
-	return fmt.Errorf("nothing was removed: %q is not %q", strings.TrimSpace(answer), s.cluster)
+	return fmt.Errorf("nothing was removed: %q is not %q", strings.TrimSpace(answer), word)
 }

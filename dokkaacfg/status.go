@@ -6,10 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
@@ -21,24 +22,23 @@ type statusCommand struct {
 
 // Run shows the cluster.
 func (c *statusCommand) Run(ctx context.Context, s *session) error {
-	hosts, err := s.provider.hosts(ctx)
-	if err != nil {
+	return s.withKeys(ctx, readTimeout, func(ctx context.Context, keys clusterKeys) error {
+		r, err := s.report(ctx, keys)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return writeJSON(s.out, r)
+		}
+		_, err = io.WriteString(s.out, r.text(time.Now()))
 		return err
-	}
-	if len(hosts) == 0 {
-		return fmt.Errorf("there is no cluster %s; dokkaacfg up makes it", s.cluster)
-	}
-	r, err := s.report(ctx, addresses(hosts))
-	if err != nil {
-		return fmt.Errorf("read the state of cluster %s, whose hosts are %s: %w\nIs no gateway running? docker ps on a host shows it; dokkaacfg up starts what is missing",
-			s.cluster, listAddresses(hosts), err)
-	}
-	if c.JSON {
-		encoder := json.NewEncoder(s.out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(r)
-	}
-	return r.write(s.out)
+	})
+}
+
+func writeJSON(to io.Writer, value any) error {
+	encoder := json.NewEncoder(to)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
 }
 
 // report is what status shows.
@@ -47,6 +47,7 @@ type report struct {
 	Scheduler  schedulerReport   `json:"scheduler"`
 	Hosts      []hostReport      `json:"hosts"`
 	Containers []containerReport `json:"containers"`
+	Volumes    []volumeReport    `json:"volumes,omitempty"`
 }
 
 // schedulerReport is which host schedules, or why none does.
@@ -55,41 +56,14 @@ type schedulerReport struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-type hostReport struct {
-	IP         string            `json:"ip"`
-	State      string            `json:"state"`
-	Reason     string            `json:"reason,omitempty"`
-	Version    string            `json:"version,omitempty"`
-	Labels     map[string]string `json:"labels,omitempty"`
-	Containers int               `json:"containers"`
-}
-
 type containerReport struct {
 	state.Ref
 	state.Status
 }
 
-// States of a host.
-const (
-	hostReady   = "ready"
-	hostClosed  = "closed" // it takes no new containers
-	hostLost    = "lost"
-	hostGhost   = "ghost"   // its lease is one that no conductor wrote
-	hostUnknown = "unknown" // its lease cannot be read
-)
-
 // report reads the keys by which the cluster shows how it is.
-func (s *session) report(ctx context.Context, hosts []netip.Addr) (report, error) {
-	keys, err := openKeys(hosts, s.log)
-	if err != nil {
-		return report{}, err
-	}
-	defer keys.Close()
-	hostKeys, err := keys.List(ctx, state.HostsDir)
-	if err != nil {
-		return report{}, err
-	}
-	appKeys, err := keys.List(ctx, state.AppsDir)
+func (s *session) report(ctx context.Context, keys clusterKeys) (report, error) {
+	all, err := readInventory(ctx, keys)
 	if err != nil {
 		return report{}, err
 	}
@@ -98,7 +72,7 @@ func (s *session) report(ctx context.Context, hosts []netip.Addr) (report, error
 		return report{}, err
 	}
 	return report{Cluster: s.cluster, Scheduler: scheduler,
-		Hosts: readHosts(hosts, hostKeys.Nodes), Containers: readContainers(appKeys.Nodes)}, nil
+		Hosts: all.hostReports(), Containers: all.containerReports(), Volumes: all.volumeReports()}, nil
 }
 
 // readScheduler tells of the scheduler's lease. An error is one that says nothing about it.
@@ -117,123 +91,41 @@ func readScheduler(lease store.Node, err error) (schedulerReport, error) {
 	return schedulerReport{Host: host}, nil
 }
 
-// readHosts tells of the given hosts, and of others that left keys. A key that cannot be read is
-// told of with its host.
-func readHosts(known []netip.Addr, nodes []store.Node) []hostReport {
-	hosts := map[string]*hostReport{}
-	host := func(ip string) *hostReport {
-		if hosts[ip] == nil {
-			hosts[ip] = &hostReport{IP: ip, State: hostLost, Reason: "it has no lease: its conductor, or the way to it, is down"}
-		}
-		return hosts[ip]
-	}
-	for _, ip := range known {
-		host(ip.String())
-	}
-	unreadable := map[string][]string{}
-	for _, node := range nodes {
-		key, ok := state.ParseHostKey(node.Key)
-		ip, kind := key.IP, key.Kind
+// containerReports tell of every container that has a manifest or a status.
+func (i inventory) containerReports() []containerReport {
+	var reports []containerReport
+	for _, ref := range slices.SortedFunc(maps.Keys(i.apps), compareRefs) {
+		keys := i.apps[ref]
+		status := state.Status{}
 		switch {
-		case ok && kind == "instances":
-			host(ip).Containers++
-		case ok && (kind == "lease" || kind == "info"):
-			var said state.Host
-			err := json.Unmarshal([]byte(node.Value), &said)
-			if err != nil {
-				unreadable[ip] = append(unreadable[ip], unreadableKey(node, err))
-			}
-			host(ip).tell(said, kind == "lease")
-			switch {
-			case kind == "lease" && err != nil:
-				host(ip).State = hostUnknown
-			case kind == "lease" && node.TTL == 0:
-				host(ip).State, host(ip).Reason = hostGhost, "its lease never ends: no conductor wrote it"
-			}
-		}
-	}
-	var all []hostReport
-	for ip, h := range hosts {
-		h.Reason = strings.Join(slices.DeleteFunc(append([]string{h.Reason}, unreadable[ip]...), isEmpty), "; ")
-		all = append(all, *h)
-	}
-	slices.SortFunc(all, func(a, b hostReport) int { return compareAddresses(a.IP, b.IP) })
-	return all
-}
-
-func unreadableKey(node store.Node, err error) string {
-	return fmt.Sprintf("%s cannot be read: %v", node.Key, err)
-}
-
-func isEmpty(s string) bool { return s == "" }
-
-// tell adds what the host says of itself: with its lease, or once upon a time.
-func (h *hostReport) tell(said state.Host, leased bool) {
-	if leased {
-		h.State, h.Reason = hostReady, said.Condition
-		if said.Condition != "" {
-			h.State = hostClosed
-		}
-	}
-	if leased || h.State == hostLost {
-		h.Version, h.Labels = said.Version, said.Labels
-	}
-}
-
-// readContainers tells of every container that has a manifest or a status.
-func readContainers(nodes []store.Node) []containerReport {
-	all, directories := map[state.Ref]state.Status{}, map[state.Ref]bool{}
-	for _, node := range nodes {
-		if ref, ok := manifestDirectory(node.Key); ok {
-			directories[ref] = true
-		}
-		key, ok := state.ParseAppKey(node.Key)
-		if !ok {
+		case keys.status != nil:
+			status = *keys.status
+		case keys.manifest != nil:
+			status.State = "new: the scheduler has not looked at it yet"
+		case !keys.isDir:
 			continue
 		}
-		switch {
-		case key.Kind == "manifest" && key.Item == 0:
-			if _, known := all[key.Ref]; !known {
-				all[key.Ref] = state.Status{State: "new: the scheduler has not looked at it yet"}
-			}
-		case key.Kind == "status" && key.Item == 0:
-			var status state.Status
-			if err := json.Unmarshal([]byte(node.Value), &status); err != nil {
-				status = state.Status{State: unreadableKey(node, err)}
-			}
-			all[key.Ref] = status
+		if keys.isDir {
+			status.State = cmp.Or(status.State, "refused")
+			status.Errors = append(status.Errors, ref.ManifestKey()+" is a directory, not a key")
 		}
-	}
-	for ref := range directories {
-		status := all[ref]
-		status.State = cmp.Or(status.State, "refused")
-		status.Errors = append(status.Errors, ref.ManifestKey()+" is a directory, not a key")
-		all[ref] = status
-	}
-	var reports []containerReport
-	for _, ref := range slices.SortedFunc(maps.Keys(all), compareRefs) {
-		reports = append(reports, containerReport{ref, all[ref]})
+		reports = append(reports, containerReport{ref, status})
 	}
 	return reports
-}
-
-// manifestDirectory tells whether the key is in a directory where a manifest should be, and whose.
-func manifestDirectory(key string) (ref state.Ref, ok bool) {
-	parts := strings.Split(strings.TrimPrefix(key, state.AppsDir+"/"), "/")
-	if len(parts) < 4 || parts[2] != "manifest" {
-		return ref, false
-	}
-	return state.Ref{App: parts[0], Name: parts[1]}, true
 }
 
 func compareRefs(a, b state.Ref) int {
 	return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Name, b.Name))
 }
 
-// compareAddresses puts 10.0.0.9 before 10.0.0.10, and what is no address first.
-func compareAddresses(a, b string) int {
-	// The zero value, which is what an error leaves, is less than any address.
-	addrA, _ := netip.ParseAddr(a)
-	addrB, _ := netip.ParseAddr(b)
-	return cmp.Or(addrA.Compare(addrB), cmp.Compare(a, b))
+// joinText puts what there is to say into one line.
+func joinText(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return fmt.Sprintf("%d %s", n, one)
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

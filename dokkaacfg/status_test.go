@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -41,8 +40,54 @@ func clusterNodes() (hosts, apps []store.Node) {
 	return hosts, apps
 }
 
+var testNow = time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
+
+// troubledNodes is a cluster in which much is going on.
+func troubledNodes() (hosts, apps []store.Node) {
+	lease := func(ip, more string) store.Node {
+		return store.Node{Key: "/hosts/" + ip + "/lease", TTL: time.Second,
+			Value: `{"version": "v1.0.0", "arch": "amd64", "cpus": 4, "memory": 8589934592` + more + `}`}
+	}
+	hosts = []store.Node{
+		lease("10.101.0.1", `, "labels": {"zone": "a", "disk": "hdd"}`),
+		{Key: "/hosts/10.101.0.1/labels", Value: `{"disk": "ssd"}`},
+		{Key: "/hosts/10.101.0.2/availability", Value: "drain"},
+		{Key: "/hosts/10.101.0.2/instances/a1", Value: `{}`},
+		lease("10.101.0.2", ""),
+		{Key: "/hosts/10.101.0.3/availability", Value: "drain"},
+		lease("10.101.0.3", `, "condition": "disk is full"`),
+		{Key: "/hosts/10.101.0.4/availability", Value: "cordon"},
+		lease("10.101.0.4", ""),
+		{Key: "/hosts/10.101.0.4/volumes/dummy---shared---files", Value: `{"app": "dummy", "name": "shared", "volume": "files", "driver": "local"}`},
+		{Key: "/hosts/10.101.0.4/removals/dummy---shared---files", Value: "container dummy---shared uses it"},
+		{Key: "/hosts/10.101.0.5/availability", Value: "cordon"},
+		{Key: "/hosts/10.101.0.5/volumes/dummy---db---data", Value: `{"app": "dummy", "name": "db", "slot": 1, "volume": "data", "driver": "local"}`},
+		{Key: "/hosts/10.101.0.5/volumes/dummy---db---2---data", Value: `{"app": "dummy", "name": "db", "slot": 2, "volume": "data", "driver": "local"}`},
+		{Key: "/hosts/10.101.0.6/availability", Value: "holiday"},
+		lease("10.101.0.6", ""),
+	}
+	apps = []store.Node{
+		{Key: "/apps/dummy/backup/status", Value: `{"wanted": 1, "state": "scheduled", "run": "failed with exit code 2 at 15:00:01"}`},
+		{Key: "/apps/dummy/canary/status", Value: `{"wanted": 3, "running": 3, "healthy": 3, "revision": 2, "state": "updating",
+			"rollout": {"from": 1, "to": 2, "phase": "canary", "since": "2026-01-02T15:02:00Z", "updated": 1}}`},
+		{Key: "/apps/dummy/db/hosts/1", Value: `{"current": {"host": "10.101.0.5", "revision": 1, "instance": "i1"}}`},
+		{Key: "/apps/dummy/db/status", Value: `{"wanted": 1, "revision": 1, "state": "pending",
+			"slots": [{"slot": 1, "host": "10.101.0.5", "revision": 1, "phase": "failed", "reason": "its volume data is on host 10.101.0.5, which is lost"}]}`},
+		{Key: "/apps/dummy/first/status", Value: `{"wanted": 2, "running": 1, "revision": 1, "state": "updating",
+			"rollout": {"from": 0, "to": 1, "phase": "updating", "since": "2026-01-02T15:04:00Z"},
+			"waiting": ["1: no suitable host (3: memory, 1: constraint host.labels.zone == b)"],
+			"slots": [{"slot": 1, "host": "10.101.0.1", "revision": 1, "phase": "failed", "reason": "ended", "restarts": 4, "exit_code": 1,
+				"log": ["panic: no database", "", "goroutine 1 [running]:"]}]}`},
+		{Key: "/apps/dummy/nginx/status", Value: `{"wanted": 3, "running": 3, "healthy": 3, "revision": 3, "state": "paused", "reason": "the update failed twice",
+			"rollout": {"from": 3, "to": 2, "phase": "rolling back", "since": "2026-01-02T15:03:05Z", "updated": 1, "failures": 2, "reason": "2 of 3 were not healthy in time"},
+			"slots": [{"slot": 1, "host": "10.101.0.1", "revision": 3, "phase": "healthy", "restarts": 1, "exit_code": 137, "log": ["out of memory"]}], "more": 2}`},
+	}
+	return hosts, apps
+}
+
 func TestStatusText(t *testing.T) {
 	hostNodes, appNodes := clusterNodes()
+	troubledHosts, troubledApps := troubledNodes()
 	broken := func(keys ...string) (nodes []store.Node) {
 		for _, key := range keys {
 			nodes = append(nodes, store.Node{Key: key, Value: "garbage"})
@@ -55,6 +100,7 @@ func TestStatusText(t *testing.T) {
 	}{
 		"everything": {hostNodes, appNodes, schedulerReport{Host: "10.101.0.1"}},
 		"empty":      {hostNodes[:1], nil, schedulerReport{Reason: "no host schedules now"}},
+		"troubled":   {troubledHosts, troubledApps, schedulerReport{Host: "10.101.0.1"}},
 		"unreadable": {
 			hosts: append(broken("/hosts/10.101.0.2/lease", "/hosts/10.101.0.9/info", "/hosts/10.101.0.1/info"), hostNodes[0],
 				store.Node{Key: "/hosts/10.101.0.8/lease", Value: `{"version": "by hand"}`}),
@@ -64,13 +110,12 @@ func TestStatusText(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			all := newInventory(addrs("10.101.0.1", "10.101.0.2"), test.hosts, test.apps)
 			r := report{Cluster: "local", Scheduler: test.scheduler,
-				Hosts: readHosts(addrs("10.101.0.1", "10.101.0.2"), test.hosts), Containers: readContainers(test.apps)}
-			var text strings.Builder
-			if err := r.write(&text); err != nil {
-				t.Fatal(err)
-			}
-			golden(t, "status_"+name+".txt", text.String())
+				Hosts: all.hostReports(), Containers: all.containerReports(), Volumes: all.volumeReports()}
+			golden(t, "status_"+name+".txt", r.text(testNow))
+			golden(t, "hosts_"+name+".txt", hostsText(r.Hosts))
+			golden(t, "volumes_"+name+".txt", volumesText(r.Volumes))
 		})
 	}
 }

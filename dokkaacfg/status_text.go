@@ -3,67 +3,134 @@ package dokkaacfg
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
+	"time"
 
 	"github.com/dokkaa/dokkaa/internal/state"
 )
 
-// write writes the report for people.
-func (r report) write(to io.Writer) error {
-	var text strings.Builder
-	w := tabwriter.NewWriter(&text, 0, 8, 2, ' ', 0)
-	row := func(cells ...string) { fmt.Fprintln(w, strings.Join(cells, "\t")) }
-	row("HOST", "STATE", "VERSION", "CONTAINERS", "WHY")
-	for _, h := range r.Hosts {
-		row(h.IP, h.State, cmp.Or(h.Version, "-"), strconv.Itoa(h.Containers), h.Reason)
+// text is the report for people.
+func (r report) text(now time.Time) string {
+	parts := []string{
+		r.hostsText(),
+		"scheduler: " + cmp.Or(r.Scheduler.Host, r.Scheduler.Reason) + "\n",
+		r.containersText(now),
+		r.instancesText(),
+		r.problemsText(),
 	}
-	row()
-	fmt.Fprintf(w, "scheduler: %s\n", cmp.Or(r.Scheduler.Host, r.Scheduler.Reason))
-	row()
-	if len(r.Containers) == 0 {
-		row("No containers: there is no manifest below " + state.AppsDir + ".")
-	} else {
-		row("CONTAINER", "STATE", "WANTED", "RUNNING", "HEALTHY", "REVISION")
-	}
-	for _, c := range r.Containers {
-		row(c.Ref.String(), c.State, strconv.Itoa(c.Wanted), strconv.Itoa(c.Running), strconv.Itoa(c.Healthy), orDash(c.Revision))
-	}
-	row()
-	r.writeSlots(row)
-	for _, c := range r.Containers {
-		for _, problem := range c.Errors {
-			fmt.Fprintf(w, "%s: its manifest is refused: %s\n", c.Ref, problem)
+	var text []string
+	for _, part := range parts {
+		if part != "" {
+			text = append(text, part)
 		}
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	_, err := io.WriteString(to, tidy(text.String()))
-	return err
+	return strings.Join(text, "\n")
 }
 
-// writeSlots writes where each instance is.
-func (r report) writeSlots(row func(...string)) {
-	headed := false
+func (r report) hostsText() string {
+	var t table
+	t.row("HOST", "STATE", "VERSION", "CONTAINERS", "LABELS", "WHY")
+	for _, h := range r.Hosts {
+		is, why := h.shown()
+		t.row(h.IP, is, cmp.Or(h.Version, "-"), strconv.Itoa(h.Containers), listLabels(h.Labels), why)
+	}
+	return t.String()
+}
+
+func (r report) containersText(now time.Time) string {
+	var t table
+	t.row("CONTAINER", "STATE", "WANTED", "RUNNING", "HEALTHY", "REVISION", "WHY")
+	for _, c := range r.Containers {
+		t.row(c.Ref.String(), c.State, strconv.Itoa(c.Wanted), strconv.Itoa(c.Running), strconv.Itoa(c.Healthy), orDash(c.Revision),
+			joinText(c.rollout(now), c.Reason, prefixed("last run: ", c.Run)))
+	}
+	return cmp.Or(t.String(), "No containers: there is no manifest below "+state.AppsDir+".\n")
+}
+
+// rollout is how far an update is, "" if there is none.
+func (c containerReport) rollout(now time.Time) string {
+	u := c.Rollout
+	if u == nil {
+		return ""
+	}
+	text := fmt.Sprintf("revision %d -> %d: %d of %d updated", u.From, u.To, u.Updated, c.Wanted)
+	if u.From == 0 {
+		text = fmt.Sprintf("revision %d: %d of %d there", u.To, u.Updated, c.Wanted)
+	}
+	if u.Failures > 0 {
+		text += ", " + plural(u.Failures, "failure", "failures")
+	}
+	if string(u.Phase) != c.State {
+		text = string(u.Phase) + ", " + text
+	}
+	if !u.Since.IsZero() {
+		text += ", for " + now.Sub(u.Since).Round(time.Second).String()
+	}
+	if u.Reason != "" && u.Reason != c.Reason {
+		text += ": " + u.Reason
+	}
+	if u.Phase == state.RolloutCanary {
+		text += "; dokkaacfg promote " + c.Ref.String() + " goes on"
+	}
+	return text
+}
+
+// instancesText is where each instance is, with the last words of those that failed.
+func (r report) instancesText() string {
+	var t table
+	t.row("INSTANCE", "HOST", "PHASE", "REVISION", "WHY")
 	for _, c := range r.Containers {
 		for _, slot := range c.Slots {
-			if !headed {
-				row("INSTANCE", "HOST", "PHASE", "REVISION", "WHY")
-				headed = true
+			t.row(fmt.Sprintf("%s %d", c.Ref, slot.Slot), cmp.Or(slot.Host, "-"), cmp.Or(string(slot.Phase), "-"), orDash(slot.Revision),
+				joinText(slot.Reason, restarts(slot), prefixed("next: ", slot.Next)))
+			if slot.Phase != state.PhaseHealthy {
+				t.note(slot.Log)
 			}
-			why := slot.Reason
-			if slot.Next != "" {
-				why = strings.TrimPrefix(why+"; next: "+slot.Next, "; ")
-			}
-			row(fmt.Sprintf("%s %d", c.Ref, slot.Slot), cmp.Or(slot.Host, "-"), cmp.Or(string(slot.Phase), "-"), orDash(slot.Revision), why)
+		}
+		if c.More > 0 {
+			t.row(fmt.Sprintf("%s: %d more", c.Ref, c.More), "", "", "", "not shown")
 		}
 	}
-	if headed {
-		row()
+	return t.String()
+}
+
+// restarts is how often an instance was started again and how it ended, "" if it never did.
+func restarts(s state.SlotStatus) string {
+	var text string
+	if s.Restarts > 0 {
+		text = plural(s.Restarts, "restart", "restarts")
 	}
+	if s.ExitCode != nil {
+		text = strings.TrimPrefix(text+", last exit code ", ", ") + strconv.Itoa(*s.ExitCode)
+	}
+	return text
+}
+
+// problemsText is what waits, and what cannot be done as it was written.
+func (r report) problemsText() string {
+	var text strings.Builder
+	for _, c := range r.Containers {
+		for _, waiting := range c.Waiting {
+			fmt.Fprintf(&text, "%s waits: %s\n", c.Ref, waiting)
+		}
+		for _, problem := range c.Errors {
+			fmt.Fprintf(&text, "%s: its manifest is refused: %s\n", c.Ref, problem)
+		}
+	}
+	for _, v := range r.Volumes {
+		if v.HostState != hostReady && len(v.UsedBy) > 0 {
+			fmt.Fprintf(&text, "volume %s of %s is on host %s, which is %s\n", v.DockerName, strings.Join(v.UsedBy, ", "), v.Host, v.HostState)
+		}
+	}
+	return text.String()
+}
+
+func prefixed(prefix, text string) string {
+	if text == "" {
+		return ""
+	}
+	return prefix + text
 }
 
 func orDash(n int) string {
@@ -71,17 +138,4 @@ func orDash(n int) string {
 		return "-"
 	}
 	return strconv.Itoa(n)
-}
-
-// tidy removes blanks at the ends of lines, and empty lines at the end and one after the other.
-func tidy(text string) string {
-	var kept []string
-	for line := range strings.Lines(strings.TrimSpace(text)) {
-		line = strings.TrimRight(line, " \n")
-		if line == "" && len(kept) > 0 && kept[len(kept)-1] == "" {
-			continue
-		}
-		kept = append(kept, line)
-	}
-	return strings.Join(kept, "\n") + "\n"
 }

@@ -1,0 +1,119 @@
+package dokkaacfg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/internal/store"
+)
+
+type volumeRmCommand struct {
+	hostArg
+	Volume  string        `arg:"" placeholder:"<volume>" help:"Its name in Docker, as volume ls shows it."`
+	Yes     bool          `help:"Do not ask."`
+	Force   bool          `help:"On a lost host: forget the volume, so that what waits for it starts elsewhere with an empty one."`
+	Timeout time.Duration `default:"30s" help:"How long to wait until the host has removed it."`
+}
+
+// Run removes the volume from its host, or forgets it where the host is lost.
+func (c *volumeRmCommand) Run(ctx context.Context, s *session) error {
+	return s.withKeys(ctx, writeTimeout, func(ctx context.Context, keys clusterKeys) error {
+		all, err := readInventory(ctx, keys)
+		if err != nil {
+			return err
+		}
+		ip, h, err := c.in(all)
+		if err != nil {
+			return err
+		}
+		v, there := h.volumes[c.Volume]
+		if !there {
+			return fmt.Errorf("host %s has no volume %s; dokkaacfg volume ls shows what there is", ip, c.Volume)
+		}
+		users := all.usersOf(ip, v)
+		switch {
+		case h.lost() && !c.Force:
+			return fmt.Errorf("host %s is lost, nobody can remove its volumes. --force forgets the volume: what waits for it%s then starts elsewhere with an empty one",
+				ip, inBrackets(users))
+		case h.lost():
+			return c.forget(ctx, s, keys, ip, users)
+		case len(users) > 0:
+			return fmt.Errorf("volume %s is used by %s; scale down, or remove the manifest, first", c.Volume, strings.Join(users, ", "))
+		}
+		return c.remove(ctx, s, keys, ip, v)
+	})
+}
+
+func inBrackets(texts []string) string {
+	if len(texts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(texts, ", ") + ")"
+}
+
+// remove asks the host to remove the volume, and waits until it has.
+func (c *volumeRmCommand) remove(ctx context.Context, s *session, keys clusterKeys, ip string, v state.Volume) error {
+	fmt.Fprintf(s.out, "To be removed, with its data: volume %s of %s on host %s\n", c.Volume, v.Ref, ip)
+	if err := c.confirm(s); err != nil {
+		return err
+	}
+	if _, err := keys.Set(ctx, state.RemovalKey(ip, c.Volume), "", 0); err != nil {
+		return err
+	}
+	p := newProgress(s.out)
+	deadline := time.Now().Add(c.Timeout)
+	return follow(ctx, p, func(ctx context.Context) (bool, error) {
+		_, err := keys.Get(ctx, state.VolumeKey(ip, c.Volume))
+		if errors.Is(err, store.ErrNotFound) {
+			p.done("removed")
+			return true, nil
+		}
+		if err != nil || time.Now().Before(deadline) {
+			return false, err
+		}
+		return false, c.late(ctx, keys, ip)
+	})
+}
+
+// late is why the host has not removed the volume in time.
+func (c *volumeRmCommand) late(ctx context.Context, keys clusterKeys, ip string) error {
+	said, err := keys.Get(ctx, state.RemovalKey(ip, c.Volume))
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	why := ""
+	if said.Value != "" {
+		why = ": " + said.Value
+	}
+	return fmt.Errorf("host %s has not removed volume %s within %s%s\nThe request stays: it removes the volume as soon as it can", ip, c.Volume, c.Timeout, why)
+}
+
+// forget takes the volume of a lost host out of the cluster's memory. No request to remove it is
+// left: should the host come back, the data may be wanted after all.
+func (c *volumeRmCommand) forget(ctx context.Context, s *session, keys clusterKeys, ip string, users []string) error {
+	fmt.Fprintf(s.out, "Host %s is lost. To be forgotten: its volume %s. The data stays on the host; should it come back, volume ls shows it again.\n", ip, c.Volume)
+	if len(users) > 0 {
+		fmt.Fprintf(s.out, "%s may then start elsewhere with an empty volume.\n", strings.Join(users, ", "))
+	}
+	if err := c.confirm(s); err != nil {
+		return err
+	}
+	for _, key := range []string{state.RemovalKey(ip, c.Volume), state.VolumeKey(ip, c.Volume)} {
+		if err := removeKey(ctx, keys.Store, key); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintln(s.out, "forgotten")
+	return err
+}
+
+func (c *volumeRmCommand) confirm(s *session) error {
+	if c.Yes {
+		return nil
+	}
+	return s.confirm("the volume's name", c.Volume)
+}
