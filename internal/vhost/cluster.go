@@ -52,6 +52,9 @@ type Options struct {
 	Subnet netip.Prefix // IPv4, /24 or larger; zero: as the cluster was made, else 10.101.0.0/24
 	Dir    string       // state directory, default /var/lib/dokkaa/<name>
 	Log    *slog.Logger
+	// NoLiveRestore has containers end with their engine. It counts for engines that are started
+	// through this handle; swarm mode needs it.
+	NoLiveRestore bool
 }
 
 // Cluster is a handle on a cluster, which may or may not exist. Its methods may be called again
@@ -61,6 +64,8 @@ type Cluster struct {
 	subnet netip.Prefix
 	dir    string
 	log    *slog.Logger
+
+	noLiveRestore bool
 }
 
 // New returns a handle on the cluster. It makes nothing.
@@ -73,6 +78,8 @@ func New(o Options) (*Cluster, error) {
 		subnet: o.Subnet,
 		dir:    cmp.Or(o.Dir, filepath.Join("/var/lib/dokkaa", o.Name)),
 		log:    cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
+
+		noLiveRestore: o.NoLiveRestore,
 	}
 	made, err := c.readSubnet()
 	switch {

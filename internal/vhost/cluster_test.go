@@ -38,6 +38,18 @@ func TestNewRefusesBadOptions(t *testing.T) {
 	}
 }
 
+func TestLiveRestore(t *testing.T) {
+	for _, without := range []bool{false, true} {
+		c, err := New(Options{Name: "vhlive", Dir: t.TempDir(), NoLiveRestore: without})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Host(1).engineConfig().LiveRestore; got == without {
+			t.Errorf("NoLiveRestore: %t, but live-restore is %t", without, got)
+		}
+	}
+}
+
 func TestSubnetIsRemembered(t *testing.T) {
 	dir := t.TempDir()
 	subnet := netip.MustParsePrefix("10.77.0.0/24")

@@ -53,7 +53,7 @@ func (h *Host) engineConfig() engineConfig {
 		DataRoot:     h.file("data"),
 		ExecRoot:     "/run/docker",
 		Pidfile:      "/run/docker.pid",
-		LiveRestore:  true,
+		LiveRestore:  !h.cluster.noLiveRestore,
 		CgroupParent: string(h.cgroup()),
 		// The other driver, systemd's, would put containers where the host is not.
 		ExecOpts:     []string{"native.cgroupdriver=cgroupfs"},
