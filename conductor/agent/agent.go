@@ -32,6 +32,7 @@ type Engine interface {
 // Mirror is what the agent needs of a store.Mirror of /apps.
 type Mirror interface {
 	Snapshot() store.Snapshot
+	Changed(since, until store.Snapshot) (keys []string, all bool)
 }
 
 // Options make an Agent.
@@ -62,6 +63,7 @@ const (
 // Agent reconciles this host's containers with the slots assigned to it.
 type Agent struct {
 	Options
+	assigned  *assignments
 	prober    *prober
 	publisher *publisher
 	metrics   metrics
@@ -83,6 +85,7 @@ type Agent struct {
 func New(options Options) *Agent {
 	a := &Agent{Options: options, metrics: newMetrics(options.Metrics), hint: make(chan struct{}, 1), memory: map[string]*memory{},
 		starts: newPlaces(startPlaces), pulls: newPlaces(pullPlaces), stops: newPlaces(stopPlaces), exits: newPlaces(exitPlaces)}
+	a.assigned = newAssignments(options.HostIP, options.Apps)
 	a.prober = newProber(a.Hint)
 	a.publisher = newPublisher(options.Store, options.HostIP, func() bool { return options.Apps.Snapshot().Known }, options.Log, a.Hint)
 	a.publisher.published = a.tell
@@ -153,7 +156,7 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 	if !snapshot.Listed {
 		return resync
 	}
-	want, unreadable := desired(a.HostIP, snapshot)
+	want, unreadable := a.assigned.look(snapshot)
 	now := time.Now()
 	a.explain(ctx, a.notice(now))
 	actions, retry := Compute(Input{Now: now, Known: snapshot.Known, Desired: want, Unreadable: unreadable,
@@ -187,7 +190,7 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 // still know how it is.
 func (a *Agent) goOnUnseen(ctx context.Context) {
 	if snapshot := a.Apps.Snapshot(); snapshot.Listed && a.listed.Load() != 0 {
-		want, unreadable := desired(a.HostIP, snapshot)
+		want, unreadable := a.assigned.look(snapshot)
 		a.publish(ctx, want, unreadable, time.Now())
 	}
 }

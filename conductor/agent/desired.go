@@ -12,85 +12,103 @@ import (
 	"github.com/dokkaa/dokkaa/manifest"
 )
 
-// Place is a slot of a container.
-type Place struct {
-	state.Ref
-	Slot int
-}
-
-// desired reads from the keys below /apps what this host is to run, by instance. Of slots that
-// cannot be read it is not known whether they assign something: their instances stay as they are.
-func desired(hostIP string, snapshot store.Snapshot) (all map[string]Desired, unreadable map[Place]bool) {
-	all, unreadable = map[string]Desired{}, map[Place]bool{}
-	for node := range snapshot.All(state.AppsDir + "/") {
-		key, ok := state.ParseAppKey(node.Key)
-		if !ok || key.Kind != "hosts" {
-			continue
-		}
-		slot, ok := readSlot(node.Value)
-		if !ok {
-			unreadable[Place{key.Ref, key.Item}] = true
-			continue
-		}
-		for _, assigned := range []struct {
-			*state.Assignment
-			next bool
-		}{{slot.Current, false}, {slot.Next, true}} {
-			if assigned.Assignment != nil && assigned.Host == hostIP {
-				all[assigned.Instance] = describe(key, *assigned.Assignment, assigned.next, snapshot)
-			}
-		}
+// describe is what an assignment comes to.
+func (c *resident) describe(place Place, a assignment, snapshot store.Snapshot) Desired {
+	d := Desired{Next: a.next, Run: a.Run, Spec: engine.Spec{Ref: place.Ref, Slot: place.Slot, Revision: a.Revision, Instance: a.Instance,
+		Generation: a.Generation, Name: manifest.ContainerName(place.App, place.Name, place.Slot)}}
+	if c.revisions == nil {
+		c.revisions = readRevisions(place.Ref, snapshot)
 	}
-	return all, unreadable
-}
-
-// readSlot reads a slot key; ok is false for what the scheduler would not write.
-func readSlot(value string) (slot state.Slot, ok bool) {
-	var object map[string]json.RawMessage // null is a Slot to json, but none to us
-	if json.Unmarshal([]byte(value), &object) != nil || object == nil || json.Unmarshal([]byte(value), &slot) != nil {
-		return state.Slot{}, false
-	}
-	for _, a := range []*state.Assignment{slot.Current, slot.Next} {
-		if a != nil && (a.Host == "" || a.Instance == "") {
-			return state.Slot{}, false
-		}
-	}
-	return slot, true
-}
-
-func describe(key state.AppKey, a state.Assignment, next bool, snapshot store.Snapshot) Desired {
-	d := Desired{Next: next, Run: a.Run, Spec: engine.Spec{Ref: key.Ref, Slot: key.Item, Revision: a.Revision, Instance: a.Instance,
-		Generation: a.Generation, Name: manifest.ContainerName(key.App, key.Ref.Name, key.Item)}}
-	m, image, err := revision(key.Ref, a.Revision, snapshot)
+	r, m, err := c.revisions.inForce(a.Revision)
 	if err != nil {
 		d.Invalid = err.Error()
 		return d
 	}
-	d.Manifest = m
-	d.Image, d.Command, d.Env, d.Backends, d.Services = image, m.Command, m.Environment(key.App), m.Backends(key.App), m.Services
+	d.Manifest, d.Services, d.Versions, d.Resolved = m, m.Services, r.Versions, r.Image != ""
+	d.Image = orElse(r.Image, m.Image)
+	d.Entrypoint, d.Command, d.Env = m.Entrypoint, m.Command, m.Environment(place.App)
+	d.User, d.WorkingDir, d.Hostname, d.Labels = m.User, m.WorkingDir, m.Hostname, m.Labels
+	d.CPUs, d.Memory = m.Resources.CPUs, m.Resources.Memory
+	d.Mounts, d.Backends = mounts(m, place), m.Backends(place.App)
+	d.HostPorts = map[int]int{}
 	for _, service := range m.Services {
 		d.Ports = append(d.Ports, service.Port)
+		if service.HostPort != 0 {
+			d.HostPorts[service.Port] = service.HostPort
+		}
 	}
 	slices.Sort(d.Ports)
 	return d
 }
 
-func revision(ref state.Ref, n int, snapshot store.Snapshot) (m *manifest.Manifest, image string, err error) {
-	node, found := snapshot.Get(ref.RevisionKey(n))
-	if !found {
-		return nil, "", fmt.Errorf("revision %d is not there", n)
+// revisions are those of a container by number, in the form that they are written in until
+// somebody asks for one.
+type revisions map[int]*revision
+
+type revision struct {
+	state.Revision
+	manifest *manifest.Manifest // nil before it was asked for
+	err      error              // why it cannot be used
+}
+
+func readRevisions(ref state.Ref, snapshot store.Snapshot) revisions {
+	all := revisions{}
+	for node := range snapshot.All(ref.Dir() + "/revisions") {
+		if key, ok := state.ParseAppKey(node.Key); ok {
+			r := &revision{}
+			if err := json.Unmarshal([]byte(node.Value), &r.Revision); err != nil {
+				r.err = fmt.Errorf("read revision %d: %w", key.Item, err)
+			}
+			all[key.Item] = r
+		}
 	}
-	var r state.Revision
-	if err := json.Unmarshal([]byte(node.Value), &r); err != nil {
-		return nil, "", fmt.Errorf("read revision %d: %w", n, err)
+	return all
+}
+
+// inForce is a revision with the manifest that is in force for its instances. That is the one of the
+// newest revision whose containers are the same: what differs between the two needs no new container.
+func (all revisions) inForce(n int) (*state.Revision, *manifest.Manifest, error) {
+	own := all[n]
+	if own == nil {
+		return nil, nil, fmt.Errorf("revision %d is not there", n)
 	}
-	if m, err = manifest.Parse(r.Manifest); err != nil {
-		return nil, "", fmt.Errorf("this host's conductor does not understand revision %d: %w", n, err)
+	if err := own.parse(n); err != nil {
+		return nil, nil, err
 	}
-	if r.Image != "" {
-		return m, r.Image, nil
+	newest, number := own, n
+	for i, r := range all {
+		if i > number && r.err == nil && r.Hash != "" && r.Hash == own.Hash && r.parse(i) == nil {
+			newest, number = r, i
+		}
 	}
-	return m, m.Image, nil
+	return &own.Revision, newest.manifest, nil
+}
+
+// parse reads the manifest, once.
+func (r *revision) parse(n int) error {
+	if r.manifest != nil || r.err != nil {
+		return r.err
+	}
+	m, err := manifest.Parse(r.Manifest)
+	if err != nil {
+		r.err = fmt.Errorf("this host's conductor does not understand revision %d: %w", n, err)
+		return r.err
+	}
+	r.manifest = m
+	return nil
+}
+
+// mounts are the manifest's volumes as a slot has them.
+func mounts(m *manifest.Manifest, place Place) (all []engine.Mount) {
+	for _, v := range m.Volumes {
+		mount := engine.Mount{Name: v.DockerName(place.App, place.Name, place.Slot), Path: v.Path, DriverOpts: v.DriverOpts, ReadOnly: v.ReadOnly,
+			Volume: state.Volume{Ref: place.Ref, Volume: v.Name, Driver: v.Driver}}
+		if v.AccessMode == manifest.SingleWriter {
+			mount.Slot = place.Slot
+		}
+		all = append(all, mount)
+	}
+	return all
 }
 
 // probed are the ports by which the health of the instance's container is told. Where the

@@ -119,6 +119,24 @@ func (m *fakeMirror) Snapshot() store.Snapshot {
 	return m.snapshot
 }
 
+// Changed compares both as a whole.
+func (m *fakeMirror) Changed(since, until store.Snapshot) (keys []string, all bool) {
+	if !since.Listed {
+		return nil, true
+	}
+	for n := range since.All("") {
+		if now, there := until.Get(n.Key); !there || now != n {
+			keys = append(keys, n.Key)
+		}
+	}
+	for n := range until.All("") {
+		if _, there := since.Get(n.Key); !there {
+			keys = append(keys, n.Key)
+		}
+	}
+	return keys, false
+}
+
 func (m *fakeMirror) set(s store.Snapshot) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

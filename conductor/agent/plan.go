@@ -17,7 +17,9 @@ type Desired struct {
 	engine.Spec                             // Spec.Name is the canonical name
 	Next        bool                        // started beside the slot's current instance, to replace it
 	Services    map[string]manifest.Service // that it offers
-	Manifest    *manifest.Manifest          // of its revision; nil if Invalid
+	Manifest    *manifest.Manifest          // in force for its revision; nil if Invalid
+	Versions    manifest.Versions           // of the secrets and configs that it uses
+	Resolved    bool                        // Spec.Image is what a host found the manifest's image to be
 	Run         string                      // id of the job's run that it is for, "" for what is no job
 	Invalid     string                      // why it cannot be run at all, "" if it can
 }
