@@ -65,29 +65,3 @@ func TestEnvironmentOfLinks(t *testing.T) {
 		t.Errorf("got %v, want %v", got, wantBackends)
 	}
 }
-
-func TestRevisionHash(t *testing.T) {
-	hash := func(json string) string {
-		m, err := manifest.Parse([]byte(json))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return m.RevisionHash(manifest.Versions{})
-	}
-	base := hash(`{"image": "i", "services": {"a": 80}}`)
-	same := map[string]string{
-		"scale":         `{"image": "i", "services": {"a": 80}, "scale": 7}`,
-		"form":          `{"services": {"a": {"port": 80, "protocol": "tcp"}}, "image": "i"}`,
-		"default given": `{"image": "i", "services": {"a": {"port": 80, "weight": 100, "priority": 10}}}`,
-	}
-	for name, json := range same {
-		if hash(json) != base {
-			t.Errorf("%s: makes a new revision", name)
-		}
-	}
-	for name, json := range map[string]string{"image": `{"image": "j", "services": {"a": 80}}`, "port": `{"image": "i", "services": {"a": 81}}`} {
-		if hash(json) == base {
-			t.Errorf("%s: makes no new revision", name)
-		}
-	}
-}

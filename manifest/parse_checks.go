@@ -91,7 +91,7 @@ func (d *decoder) urlPath(path string, value json.RawMessage) string {
 	}
 	if !strings.HasPrefix(text, "/") {
 		d.errs.addf(path, `must begin with "/", is %q`, text)
-	} else if u, err := url.ParseRequestURI(text); err != nil || u.Host != "" || strings.ContainsAny(text, " #") {
+	} else if _, err := url.ParseRequestURI(text); err != nil || strings.HasPrefix(text, "//") || strings.ContainsAny(text, " #") {
 		d.errs.addf(path, "%q is not the path of a URL", text)
 	}
 	return text
