@@ -33,6 +33,8 @@ type commandLine struct {
 
 	Host   hostCommand   `cmd:"" help:"Look after hosts: drain, cordon, label, forget."`
 	Volume volumeCommand `cmd:"" help:"Look after volumes."`
+	Secret secretCommand `cmd:"" help:"Look after secrets, which containers find in files."`
+	Config configCommand `cmd:"" help:"Look after configs, which containers find in files."`
 }
 
 // clusterName is short because names of network interfaces are.

@@ -18,6 +18,17 @@ func (m FileMode) MarshalJSON() ([]byte, error) { return json.Marshal(fmt.Sprint
 // source names a secret or config. The first character keeps names out of the keys that etcd hides.
 var source = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,127}(@[1-9][0-9]{0,8})?$`)
 
+// ValidateSource checks the name of a secret or config of an app, as it stands in the etcd key. The
+// error is an Errors.
+func ValidateSource(app, name string) error {
+	var errs Errors
+	errs.checkName("app", app, reservedApps)
+	if !source.MatchString(name) || strings.Contains(name, "@") {
+		errs.add("name", fmt.Sprintf("%q is none for a secret or config (lower-case letters, digits and . _ -)", name))
+	}
+	return errs.orNil()
+}
+
 // secret reads a name, or an object.
 func (d *decoder) secret(path string, value json.RawMessage) Secret {
 	s := Secret{Mode: DefaultSecretMode}
