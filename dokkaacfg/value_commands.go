@@ -134,7 +134,7 @@ func (c *valueLsFlags) ls(ctx context.Context, s *session, kind valueKind) error
 }
 
 type configCatCommand struct {
-	Of string `arg:"" name:"app>/<name>[@<version>" help:"App and name, and the version if not the newest is wanted."`
+	Of string `arg:"" name:"app>/<name" help:"App and name, and @<version> if not the newest is wanted."`
 }
 
 // Run writes the config's value.
