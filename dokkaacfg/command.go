@@ -31,6 +31,8 @@ type commandLine struct {
 	Down   downCommand   `cmd:"" help:"Remove the cluster and all its data."`
 	Demo   demoCommand   `cmd:"" help:"Make a cluster and walk through the documented example on it."`
 
+	Events eventsCommand `cmd:"" help:"Show what happened in the cluster, and why."`
+
 	Host   hostCommand   `cmd:"" help:"Look after hosts: drain, cordon, label, forget."`
 	Volume volumeCommand `cmd:"" help:"Look after volumes."`
 	Secret secretCommand `cmd:"" help:"Look after secrets, which containers find in files."`
