@@ -2,7 +2,6 @@ package conductor
 
 import (
 	"maps"
-	"slices"
 	"testing"
 	"time"
 
@@ -125,7 +124,8 @@ func TestLiveness(t *testing.T) {
 				if l.since == 0 {
 					snapshot.Since = second(-1000)
 				}
-				observed, wake := tracker.observe(snapshot, second(l.at))
+				tracker.follow(snapshot, nil, true)
+				observed, wake := tracker.observe(snapshot.Since, second(l.at))
 				got := hosts{}
 				for ip, host := range observed {
 					got[ip] = host.Liveness
@@ -149,39 +149,36 @@ func TestHostsOwnWords(t *testing.T) {
 	lease := store.Node{Key: state.HostLeaseKey(hostA), Value: `{"ip":"10.9.9.9","labels":{"zone":"b"},"condition":"full","future":1}`, Modified: 3, TTL: ttl}
 	info := store.Node{Key: state.HostInfoKey(hostA), Value: `{"labels":{"zone":"old"}}`}
 	broken := store.Node{Key: state.HostLeaseKey(hostB), Value: `{"labels":`, Modified: 4, TTL: ttl}
-	hosts, _ := newHostTracker(ttl).observe(store.NewSnapshot(9, lease, info, broken), epoch)
+	hosts := judge(lease, info, broken)
 	if a := hosts[hostA]; a.IP != hostA || a.Labels["zone"] != "b" || a.Condition != "full" {
 		t.Errorf("a lease says more than what is remembered of the host, but not its address: %+v", a)
 	}
 	if b, there := hosts[hostB]; !there || b.IP != hostB || b.Liveness != schedule.Alive {
 		t.Errorf("a host whose lease cannot be read is a host all the same: %+v", b)
 	}
-	hosts, _ = newHostTracker(ttl).observe(store.NewSnapshot(9, info), epoch)
+	hosts = judge(info)
 	if a := hosts[hostA]; a.Labels["zone"] != "old" {
 		t.Errorf("nothing is remembered of a host without a lease: %+v", a)
 	}
 }
 
-func TestObservationsOfLostHostsDoNotCount(t *testing.T) {
-	observed := func(ip, instance, value string) store.Node {
-		return store.Node{Key: state.InstanceKey(ip, instance), Value: value}
+// judge is what a tracker holds of hosts that it sees for the first time.
+func judge(nodes ...store.Node) map[string]schedule.Host {
+	tracker := newHostTracker(ttl)
+	tracker.follow(store.NewSnapshot(9, nodes...), nil, true)
+	hosts, _ := tracker.observe(epoch, epoch)
+	return hosts
+}
+
+func TestOperatorsWords(t *testing.T) {
+	hosts := judge(leaseOf(hostA, 5, ttl), store.Node{Key: state.AvailabilityKey(hostA), Value: "drain"},
+		store.Node{Key: state.HostLabelsKey(hostA), Value: `{"zone":"b","disk":"ssd"}`},
+		store.Node{Key: state.AvailabilityKey(hostB), Value: "drain"})
+	a := hosts[hostA]
+	if want := map[string]string{"zone": "b", "disk": "ssd"}; a.Availability != state.Drained || !maps.Equal(a.Labels, want) {
+		t.Errorf("a host that the operator labelled and drains: %+v", a)
 	}
-	snapshot := store.NewSnapshot(9,
-		observed(hostA, "ia", `{"app":"dummy","name":"nginx","slot":1,"phase":"healthy"}`),
-		observed(hostA, "ib", `{"slot":`),
-		observed(hostB, "ic", `{"slot":2}`),
-		observed("10.0.0.3", "id", `{"slot":3}`),
-		observed("10.0.0.4", "ie", `{"slot":4}`),
-		infoOf(hostA))
-	host := func(ip string, liveness schedule.Liveness) schedule.Host {
-		return schedule.Host{Host: state.Host{IP: ip}, Liveness: liveness}
-	}
-	got := observedInstances(snapshot, map[string]schedule.Host{
-		hostA: host(hostA, schedule.Alive), hostB: host(hostB, schedule.Lost), "10.0.0.3": host("10.0.0.3", schedule.Missing)})
-	if ids := slices.Sorted(maps.Keys(got)); !slices.Equal(ids, []string{"ia", "id"}) {
-		t.Errorf("observed %v", ids)
-	}
-	if o := got["ia"]; o.Host != hostA || o.Slot != 1 || o.Phase != state.PhaseHealthy {
-		t.Errorf("observed %+v", o)
+	if _, known := hosts[hostB]; known {
+		t.Error("what is said of a host does not make it one")
 	}
 }

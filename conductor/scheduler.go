@@ -52,16 +52,23 @@ func (s *scheduler) wake() {
 // term is one holding of the lease: nothing is remembered from one to the next.
 type term struct {
 	*scheduler
-	hosts     *store.Mirror
+	sources   []*source // what the planner is told of
+	hosts     *source
+	apps      *source
 	tracker   *hostTracker
+	planner   *schedule.Planner
 	hostLog   hostLog
 	withdrawn map[string]bool // lost hosts whose records were taken away
 	swept     bool            // so were those of hosts that the cluster does not know
 	written   uint64          // index of the newest own write below /apps
 	writtenAt time.Time
-	planned   view // that the last plan was made from, which was carried out
-	plannedAt time.Time
 	said      string // the last failure that was logged
+}
+
+// source is a part of the store that the planner follows.
+type source struct {
+	mirror *store.Mirror
+	told   store.Snapshot // what the planner knows of it
 }
 
 // run schedules until ctx ends, which it does with the lease.
@@ -70,12 +77,34 @@ func (s *scheduler) run(ctx context.Context) error {
 	defer s.log.Info("this host schedules no more")
 	s.metrics.leading.Set(1)
 	defer s.metrics.leading.Set(0)
-	t := &term{scheduler: s, hosts: s.store.NewMirror(state.HostsDir), tracker: newHostTracker(s.hostTTL), withdrawn: map[string]bool{}}
+	t := s.newTerm()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return t.hosts.Run(ctx) })
+	for _, source := range t.sources[1:] { // that of apps runs anyway
+		group.Go(func() error { return source.mirror.Run(ctx) })
+		group.Go(func() error { s.passOn(ctx, source.mirror.Hint()); return nil })
+	}
 	group.Go(func() error { t.loop(ctx); return nil })
 	group.Go(func() error { return s.events.Trim(ctx) })
 	return group.Wait()
+}
+
+func (s *scheduler) newTerm() *term {
+	t := &term{scheduler: s, apps: &source{mirror: s.apps}, hosts: &source{mirror: s.store.NewMirror(state.HostsDir)},
+		tracker: newHostTracker(s.hostTTL), planner: schedule.NewPlanner(state.NewInstanceID), withdrawn: map[string]bool{}}
+	t.sources = []*source{t.apps, t.hosts, {mirror: s.store.NewMirror(state.SecretsDir)}, {mirror: s.store.NewMirror(state.ConfigsDir)}}
+	return t
+}
+
+// passOn wakes the scheduler for each hint, until ctx ends.
+func (s *scheduler) passOn(ctx context.Context, hints <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hints:
+			s.wake()
+		}
+	}
 }
 
 func (t *term) loop(ctx context.Context) {
@@ -85,107 +114,135 @@ func (t *term) loop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.hint:
-		case <-t.hosts.Hint():
 		case <-time.After(wait):
 		}
 	}
 }
 
-// pass plans, if there is anything new to plan from, and carries the plan out. What cannot be read
-// decides nothing.
+// pass plans for what changed, and carries the plan out. What cannot be read decides nothing.
 func (t *term) pass(ctx context.Context) (wait time.Duration) {
-	apps, hosts, now := t.apps.Snapshot(), t.hosts.Snapshot(), time.Now()
-	if !apps.Known || !hosts.Known {
-		return schedulerResync
+	now := time.Now()
+	for _, source := range t.sources {
+		if !source.mirror.Snapshot().Known {
+			return schedulerResync
+		}
 	}
-	if behind := t.written > apps.Index; behind && now.Sub(t.writtenAt) < catchUp {
+	if behind := t.written > t.apps.mirror.Snapshot().Index; behind && now.Sub(t.writtenAt) < catchUp {
 		return catchUp
 	}
-	alive, wake := t.tracker.observe(hosts, now)
+	t.tell(now)
+	alive, wake := t.tracker.observe(t.hosts.told.Since, now)
 	for _, e := range t.hostLog.observe(alive) {
 		t.events.Record(e)
 	}
 	t.withdrawLost(ctx, alive)
-	if !t.swept && now.Sub(hosts.Since) > patience {
+	if !t.swept && now.Sub(t.hosts.told.Since) > patience {
 		t.sweep(ctx, alive)
 	}
-	wait = schedulerResync
-	if seen := newView(apps, hosts, alive); !seen.equal(t.planned) || now.Sub(t.plannedAt) >= schedulerResync {
-		done, err := t.plan(ctx, apps, hosts, alive)
-		if err != nil && ctx.Err() == nil {
-			if err.Error() != t.said {
-				t.said = err.Error()
-				t.log.Warn("carry out the plan", "err", err)
-			}
-			wait = schedulerRetry
-		}
-		t.planned, t.plannedAt = view{}, now
-		if done && err == nil {
-			t.planned = seen
-		}
+	t.planner.SetHosts(alive)
+	due := t.planner.Due(now)
+	plan, again := t.planner.Plan(now)
+	if due {
+		t.metrics.planning.Observe(time.Since(now).Seconds())
 	}
-	if !wake.IsZero() {
-		wait = min(wait, max(wake.Sub(now), time.Millisecond))
+	wait = schedulerResync
+	if err := t.apply(ctx, plan); err != nil && ctx.Err() == nil {
+		if err.Error() != t.said {
+			t.said = err.Error()
+			t.log.Warn("carry out the plan", "err", err)
+		}
+		wait = schedulerRetry
+	}
+	for _, at := range []time.Time{wake, again} {
+		if !at.IsZero() {
+			wait = min(wait, max(time.Until(at), time.Millisecond))
+		}
 	}
 	return wait
 }
 
-// plan makes a plan and carries it out. It tells whether all of it was done.
-func (t *term) plan(ctx context.Context, apps, hosts store.Snapshot, alive map[string]schedule.Host) (done bool, err error) {
-	started := time.Now()
-	plan := schedule.Compute(schedule.Input{
-		Apps: schedule.ReadApps(nodes(apps)), Hosts: alive, Observed: observedInstances(hosts, alive), NewID: state.NewInstanceID})
-	t.metrics.planning.Observe(time.Since(started).Seconds())
-	return t.apply(ctx, plan)
-}
-
-func nodes(snapshot store.Snapshot) func(yield func(schedule.Node) bool) {
-	return func(yield func(schedule.Node) bool) {
-		for n := range snapshot.All(state.AppsDir + "/") {
-			if !yield(schedule.Node{Key: n.Key, Value: n.Value, Created: n.Created, Modified: n.Modified}) {
-				return
+// tell tells the planner, and the judge of hosts, what changed since they were told last.
+func (t *term) tell(now time.Time) {
+	for _, s := range t.sources {
+		snapshot := s.mirror.Snapshot()
+		changed, all := s.mirror.Changed(s.told, snapshot)
+		if all {
+			changed = difference(s.told, snapshot)
+		}
+		for _, key := range changed {
+			if n, found := snapshot.Get(key); found {
+				t.planner.Set(schedule.Node{Key: n.Key, Value: n.Value, Created: n.Created, Modified: n.Modified}, now)
+			} else {
+				t.planner.Unset(key)
 			}
 		}
+		if s == t.hosts {
+			t.tracker.follow(snapshot, changed, all)
+		}
+		s.told = snapshot
 	}
+}
+
+// difference are all keys of a snapshot, and those that it lost since another.
+func difference(before, now store.Snapshot) (keys []string) {
+	for node := range now.All("/") {
+		keys = append(keys, node.Key)
+	}
+	for node := range before.All("/") {
+		if _, still := now.Get(node.Key); !still {
+			keys = append(keys, node.Key)
+		}
+	}
+	return keys
 }
 
 // apply carries out the changes in their order. A change that fails ends those of its container for
 // this pass, and no other's: somebody may have written there what nobody should. After a lost race
-// the next pass sees what the other wrote. It tells whether everything was done.
-func (t *term) apply(ctx context.Context, plan []schedule.Change) (done bool, err error) {
+// the next pass sees what the other wrote. What was not done is planned again.
+func (t *term) apply(ctx context.Context, plan []schedule.Change) error {
 	skipped := map[state.Ref]bool{}
 	var failed []error
-	for _, change := range plan {
+	for i, change := range plan {
 		ref := state.RefOf(change.Key)
 		if skipped[ref] {
 			continue
 		}
 		node, err := t.write(ctx, change)
+		if err != nil {
+			skipped[ref] = true
+			t.planner.Touch(ref)
+		}
 		switch {
+		case err == nil:
+			t.note(ctx, change, node)
 		case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrExists), errors.Is(err, store.ErrNotFound):
 			t.log.Debug("lost a race", "key", change.Key, "err", err)
-			skipped[ref] = true
-			continue
-		case err != nil:
+			t.wake()
+		default:
 			failed = append(failed, fmt.Errorf("%s %s: %w", change.Kind, change.Key, err))
 			if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrOutcomeUnknown) || ctx.Err() != nil {
-				return false, errors.Join(failed...)
+				for _, left := range plan[i:] {
+					t.planner.Touch(state.RefOf(left.Key))
+				}
+				return errors.Join(failed...)
 			}
-			skipped[ref] = true
-			continue
-		}
-		t.metrics.changes.WithLabelValues(change.Kind.String()).Inc()
-		t.written, t.writtenAt = max(t.written, node.Modified), time.Now()
-		level := slog.LevelInfo
-		if change.Kind == schedule.Put || change.Kind == schedule.Prune {
-			level = slog.LevelDebug
-		}
-		t.log.Log(ctx, level, change.Kind.String(), "key", change.Key, "reason", change.Reason)
-		if e, ok := eventOf(change); ok {
-			t.events.Record(e)
 		}
 	}
-	return len(skipped) == 0, errors.Join(failed...)
+	return errors.Join(failed...)
+}
+
+// note remembers, counts and tells what was written.
+func (t *term) note(ctx context.Context, change schedule.Change, node store.Node) {
+	t.metrics.changes.WithLabelValues(change.Kind.String()).Inc()
+	t.written, t.writtenAt = max(t.written, node.Modified), time.Now()
+	level := slog.LevelInfo
+	if change.Kind == schedule.Put || change.Kind == schedule.Prune {
+		level = slog.LevelDebug
+	}
+	t.log.Log(ctx, level, change.Kind.String(), "key", change.Key, "reason", change.Reason)
+	if e, ok := eventOf(change); ok {
+		t.events.Record(e)
+	}
 }
 
 func (t *term) write(ctx context.Context, change schedule.Change) (store.Node, error) {

@@ -2,111 +2,142 @@ package schedule
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/manifest"
 )
 
-// accepted is what is in force of a container's manifest.
-type accepted struct {
-	*manifest.Manifest // nil if it was refused
-	errors             []string
-}
-
-// accept validates all manifests, each alone and then against the others. A bad one hurts no
-// other: where two containers of an app want the same service, the one that has it keeps it.
-func accept(apps map[state.Ref]*App) map[state.Ref]accepted {
-	result := map[state.Ref]accepted{}
-	for ref, app := range apps {
-		if app.Manifest != nil {
-			result[ref] = parse(ref, app.Manifest.Text)
+// parse validates a manifest alone.
+func parse(ref state.Ref, text string) (*manifest.Manifest, []string) {
+	var texts []string
+	m, err := manifest.Parse([]byte(text))
+	for _, err := range []error{manifest.ValidateNames(ref.App, ref.Name), err} {
+		var errs manifest.Errors
+		if errors.As(err, &errs) {
+			texts = append(texts, errs.Strings()...)
 		}
 	}
-	checkOwners(apps, result)
-	return result
+	if len(texts) > 0 {
+		return nil, texts
+	}
+	return m, nil
 }
 
-// checkOwners refuses manifests that offer a service which another container of the app has.
-// What is in force counts first, then age.
-func checkOwners(apps map[state.Ref]*App, result map[state.Ref]accepted) {
-	owners := map[string]state.Ref{} // of services, by "<app>/<service>"
-	claim := func(ref state.Ref, m *manifest.Manifest) (refused []string) {
-		for _, service := range slices.Sorted(maps.Keys(m.Services)) {
-			owner, taken := owners[ref.App+"/"+service]
-			if !taken {
-				owners[ref.App+"/"+service] = ref
-			} else if owner != ref {
-				refused = append(refused, fmt.Sprintf("services.%s: container %q of the app offers a service of this name already", service, owner.Name))
+// accept validates the container's manifest also against the others. A bad one hurts no other.
+func (c *container) accept() {
+	v := c.app.manifest
+	c.errors = v.errors
+	if v.parsed == nil {
+		return
+	}
+	for _, service := range slices.Sorted(maps.Keys(v.parsed.Services)) {
+		if owner := c.p.serviceOwner(c.ref, service); owner != c.ref {
+			c.errors = append(c.errors, fmt.Sprintf("services.%s: container %q of the app offers a service of this name already", service, owner.Name))
+		}
+	}
+	c.versions = manifest.Versions{}
+	for i, s := range v.parsed.Secrets {
+		c.resolve(fmt.Sprintf("secrets[%d]", i), s.Source, c.p.versions.secrets, &c.versions.Secrets)
+	}
+	for i, s := range v.parsed.Configs {
+		if s.Source != "" {
+			c.resolve(fmt.Sprintf("configs[%d]", i), s.Source, c.p.versions.configs, &c.versions.Configs)
+		}
+	}
+	if circle := c.p.circle(c.ref); circle != "" {
+		c.errors = append(c.errors, "depends_on: "+circle)
+	}
+	if len(c.errors) == 0 {
+		c.manifest = v.parsed
+	}
+}
+
+// resolve finds the version of a secret or config that a source means: the newest, or the one that
+// it names.
+func (c *container) resolve(path, source string, all map[string]map[int]bool, to *map[string]int) {
+	name, pinned, isPinned := strings.Cut(source, "@")
+	there := all[c.ref.App+"/"+name]
+	version := 0
+	for v := range there {
+		version = max(version, v)
+	}
+	if isPinned {
+		version, _ = strconv.Atoi(pinned) // was validated; 0 is never there
+	}
+	if !there[version] {
+		c.errors = append(c.errors, fmt.Sprintf("%s: %s is not set in app %s", path, source, c.ref.App))
+		return
+	}
+	if *to == nil {
+		*to = map[string]int{}
+	}
+	(*to)[source] = version
+}
+
+// claim notes which services a container offers or wants to offer.
+func (p *Planner) claim(ref state.Ref) {
+	a := p.apps[ref]
+	before := a.claimed
+	a.claimed = map[string]bool{}
+	if a.manifest != nil {
+		for _, m := range []*manifest.Manifest{a.manifest.parsed, a.revisions[a.latest()].parsed} {
+			if m != nil {
+				for service := range m.Services {
+					a.claimed[ref.App+"/"+service] = true
+				}
 			}
 		}
-		return refused
 	}
-	refs := byAge(apps)
-	for _, ref := range refs {
-		if m := inForce(apps[ref]); m != nil && apps[ref].Manifest != nil {
-			claim(ref, m)
+	for service := range before {
+		if !a.claimed[service] {
+			p.unclaim(service, ref)
 		}
 	}
-	for _, ref := range refs {
-		a, ok := result[ref]
-		if !ok || a.Manifest == nil {
-			continue
+	for service := range a.claimed {
+		if p.claims[service] == nil {
+			p.claims[service] = map[state.Ref]bool{}
 		}
-		if a.errors = claim(ref, a.Manifest); len(a.errors) > 0 {
-			a.Manifest = nil
+		p.claims[service][ref] = true
+		for other := range p.claims[service] {
+			p.dirty[other] = true
 		}
-		result[ref] = a
 	}
 }
 
-func parse(ref state.Ref, text string) accepted {
-	m, err := manifest.ParseFor(ref.App, ref.Name, []byte(text))
-	var errs manifest.Errors
-	if errors.As(err, &errs) {
-		return accepted{errors: errs.Strings()}
+func (p *Planner) unclaim(service string, ref state.Ref) {
+	delete(p.claims[service], ref)
+	for other := range p.claims[service] {
+		p.dirty[other] = true
 	}
-	return accepted{Manifest: m}
+	if len(p.claims[service]) == 0 {
+		delete(p.claims, service)
+	}
 }
 
-func byAge(apps map[state.Ref]*App) []state.Ref {
-	created := func(ref state.Ref) uint64 {
-		if m := apps[ref].Manifest; m != nil {
-			return m.Created
-		}
-		return 0
+// serviceOwner is the container of the app that has a service: what is in force counts first,
+// then age.
+func (p *Planner) serviceOwner(asking state.Ref, service string) state.Ref {
+	refs := slices.Collect(maps.Keys(p.claims[asking.App+"/"+service]))
+	if len(refs) < 2 {
+		return asking
 	}
-	return slices.SortedFunc(maps.Keys(apps), func(a, b state.Ref) int {
-		return cmp.Or(cmp.Compare(created(a), created(b)), compareRefs(a, b))
+	inForce := func(ref state.Ref) int {
+		a := p.apps[ref]
+		if m := a.revisions[a.latest()].parsed; m != nil {
+			if _, offers := m.Services[service]; offers {
+				return 0
+			}
+		}
+		return 1
+	}
+	return slices.MinFunc(refs, func(a, b state.Ref) int {
+		return cmp.Or(cmp.Compare(inForce(a), inForce(b)),
+			cmp.Compare(p.apps[a].manifest.created, p.apps[b].manifest.created), compareRefs(a, b))
 	})
-}
-
-// inForce is the manifest of the newest revision, nil if there is none that can be read.
-func inForce(app *App) *manifest.Manifest {
-	r, found := app.Revisions[app.latest()]
-	if !found {
-		return nil
-	}
-	m, err := manifest.Parse(r.Manifest)
-	if err != nil {
-		return nil
-	}
-	return m
-}
-
-// newRevision is the revision that an accepted manifest makes.
-func newRevision(m *manifest.Manifest, modified uint64) state.Revision {
-	data, err := json.Marshal(m)
-	if err != nil {
-		panic(err) // a Manifest holds nothing that cannot be marshalled
-	}
-	return state.Revision{Manifest: data, Hash: m.RevisionHash(manifest.Versions{}), Modified: modified}
-}
-
-func compareRefs(a, b state.Ref) int {
-	return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Name, b.Name))
 }

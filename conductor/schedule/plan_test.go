@@ -315,21 +315,15 @@ func TestProperties(t *testing.T) {
 // checkBounds: at most one current and one next instance per slot, and no two of one id.
 func (w *world) checkBounds(names []string) {
 	used := map[string]string{}
-	for _, name := range names {
-		app := schedule.ReadApps(nodesOf(w))[state.Ref{App: "x", Name: name}]
-		if app == nil {
-			continue
-		}
-		for n, slot := range app.Slots {
-			for _, a := range []*state.Assignment{slot.Current, slot.Next} {
-				if a == nil {
-					continue
-				}
-				if other, twice := used[a.Instance]; twice {
-					w.t.Fatalf("instance %s is in %s and in %s/%d", a.Instance, other, name, n)
-				}
-				used[a.Instance] = fmt.Sprintf("%s/%d", name, n)
+	for key, slot := range w.slots() {
+		for _, a := range []*state.Assignment{slot.Current, slot.Next} {
+			if a == nil {
+				continue
 			}
+			if other, twice := used[a.Instance]; twice {
+				w.t.Fatalf("instance %s is in %s and in %s", a.Instance, other, key)
+			}
+			used[a.Instance] = key
 		}
 	}
 }

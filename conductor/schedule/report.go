@@ -3,9 +3,11 @@ package schedule
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/manifest"
 )
 
 // States of a container as a whole.
@@ -16,15 +18,25 @@ const (
 	StateUpdating = "updating"
 	StateRunning  = "running"
 	StateStopping = "stopping" // scale 0, and something still runs
+	StatePaused   = "paused"   // an update failed, and waits for another manifest
 )
+
+// A job that does not run has the phase of its last run as its state.
 
 // report writes the container's status if it is not what is stored.
 func (c *container) report() {
-	status := state.Status{Wanted: c.wanted, Revision: c.revision, Errors: c.accepted.errors}
-	updating := false
-	for _, n := range c.app.slotNumbers() {
-		slot := c.app.Slots[n]
-		if slot.Current == nil && slot.Next == nil && n > c.wanted {
+	status := state.Status{Wanted: len(c.wanted), Revision: c.target, Errors: c.errors, Waiting: waiting(c.unmet)}
+	wanted := map[int]bool{}
+	for _, n := range c.wanted {
+		wanted[n] = true
+	}
+	if c.spec != nil && c.spec.Mode == manifest.JobMode {
+		c.reportRuns(&status, wanted)
+	}
+	changing := false
+	for _, n := range slices.Sorted(maps.Keys(c.allSlots(wanted))) {
+		slot := c.app.slots[n]
+		if slot.Current == nil && slot.Next == nil && !wanted[n] {
 			if c.occupied(n) {
 				status.Slots = append(status.Slots, state.SlotStatus{Slot: n, Phase: state.PhaseStopping, Reason: "not wanted any more"})
 			}
@@ -38,13 +50,64 @@ func (c *container) report() {
 		case state.PhaseRunning:
 			status.Running++
 		}
-		updating = updating || slot.Next != nil || slot.Current != nil && !c.current(slot.Current)
+		changing = changing || slot.Next != nil || slot.Current != nil && !c.current(slot.Current)
 		status.Slots = append(status.Slots, s)
 	}
-	status.State = stateOf(status, updating)
+	if c.app.rollout != nil {
+		r := c.app.rollout.Rollout
+		status.Rollout, status.Reason = &r, r.Reason
+		changing = true
+	} else if latest := c.app.revisions[c.app.latest()]; latest.Verdict == state.VerdictFailed {
+		status.Reason = fmt.Sprintf("revision %d failed: %s", c.app.latest(), latest.Reason)
+	}
+	status.State = c.stateOf(status, changing)
 	shorten(&status)
-	if value := marshal(status); value != c.app.Status {
+	if value := marshal(status); value != c.app.status {
 		c.change(Change{Kind: Put, Key: c.ref.StatusKey(), Value: value, Reason: "what was observed changed"})
+	}
+}
+
+// allSlots are the numbers of slots that are there or wanted.
+func (c *container) allSlots(wanted map[int]bool) map[int]bool {
+	all := maps.Clone(wanted)
+	for n := range c.app.slots {
+		all[n] = true
+	}
+	return all
+}
+
+// waiting counts why slots found no host.
+func waiting(unmet map[int]string) (texts []string) {
+	counts := map[string]int{}
+	for _, why := range unmet {
+		counts[why]++
+	}
+	for _, why := range slices.Sorted(maps.Keys(counts)) {
+		texts = append(texts, fmt.Sprintf("%d: %s", counts[why], why))
+	}
+	return texts
+}
+
+// reportRuns says how the job's last run is.
+func (c *container) reportRuns(status *state.Status, wanted map[int]bool) {
+	ids := c.runIDs()
+	for _, id := range ids {
+		if r := c.app.runs[id]; !ended(r.Run) {
+			status.Wanted++
+			wanted[max(r.Slot, 1)] = true
+		}
+	}
+	if len(ids) == 0 {
+		return
+	}
+	id := ids[len(ids)-1]
+	r := c.app.runs[id]
+	status.Run = "run " + id + ": " + string(r.Phase)
+	if r.ExitCode != nil {
+		status.Run += fmt.Sprintf(", exit code %d", *r.ExitCode)
+	}
+	if r.Reason != "" {
+		status.Run += " (" + r.Reason + ")"
 	}
 }
 
@@ -70,12 +133,16 @@ func healthyLast(s state.SlotStatus) int {
 	return 0
 }
 
-func stateOf(s state.Status, updating bool) string {
+func (c *container) stateOf(s state.Status, changing bool) string {
 	switch {
 	case len(s.Errors) > 0 && s.Revision == 0:
 		return StateRefused
-	case updating:
+	case s.Rollout != nil && s.Rollout.Phase == state.RolloutPaused:
+		return StatePaused
+	case changing:
 		return StateUpdating
+	case s.Run != "" && s.Wanted == 0:
+		return string(c.app.lastRun().Phase)
 	case s.Wanted == 0 && len(s.Slots) == 0:
 		return StateStopped
 	case s.Wanted == 0:
@@ -89,11 +156,16 @@ func stateOf(s state.Status, updating bool) string {
 func (c *container) reportSlot(n int, slot state.Slot) state.SlotStatus {
 	s := state.SlotStatus{Slot: n, Phase: state.PhaseStarting, Reason: c.reasons[n]}
 	if slot.Current == nil {
-		s.Phase = state.PhaseFailed
+		if s.Phase = state.PhaseFailed; s.Reason == "" {
+			s.Reason = "waits for a host"
+		}
 		return s
 	}
 	s.Host, s.Instance, s.Revision = slot.Current.Host, slot.Current.Instance, slot.Current.Revision
 	s.Phase, s.Reason = c.reportInstance(slot.Current, s.Reason)
+	if o, seen := c.seen(slot.Current); seen {
+		s.Restarts, s.ExitCode, s.Log = o.Restarts, o.ExitCode, o.Log
+	}
 	if slot.Next != nil {
 		phase, reason := c.reportInstance(slot.Next, "")
 		s.Next = fmt.Sprintf("revision %d on %s: %s", slot.Next.Revision, slot.Next.Host, phase)
@@ -107,14 +179,14 @@ func (c *container) reportSlot(n int, slot state.Slot) state.SlotStatus {
 // reportInstance is how an assigned instance is, with why it is not healthy.
 func (c *container) reportInstance(a *state.Assignment, reason string) (state.Phase, string) {
 	switch {
-	case c.placement.lost(a.Host):
+	case c.p.lost(a.Host):
 		return state.PhaseFailed, orElse(reason, "host "+a.Host+" is lost")
-	case c.in.Hosts[a.Host].Liveness == Missing:
+	case c.p.hosts[a.Host].Liveness == Missing:
 		return state.PhaseFailed, orElse(reason, "host "+a.Host+" was not heard of for a moment")
 	}
-	o, seen := c.in.Observed[a.Instance]
+	o, seen := c.seen(a)
 	if !seen {
-		if condition := c.in.Hosts[a.Host].Condition; condition != "" {
+		if condition := c.p.hosts[a.Host].Condition; condition != "" {
 			return state.PhaseStarting, orElse(reason, condition)
 		}
 		return state.PhaseStarting, orElse(reason, "waits for its host")

@@ -4,140 +4,381 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/manifest"
 )
+
+// fence is how long after its host was last heard of an instance that may be the only writer of a
+// volume has surely been stopped, beyond the end of the host's lease.
+const fence = 4 * time.Second
+
+// fill brings the wanted slots one step nearer to a healthy instance each of the target, and gives
+// up the others.
+func (c *container) fill() {
+	wanted := map[int]bool{}
+	for _, n := range c.wanted {
+		wanted[n] = true
+	}
+	for _, n := range c.app.slotNumbers() {
+		if !wanted[n] {
+			c.vacate(n)
+		}
+	}
+	reviewed := map[int]state.Slot{}
+	for _, n := range c.wanted {
+		reviewed[n] = c.review(n)
+	}
+	for n, s := range reviewed {
+		c.show(n, s)
+		for _, a := range c.app.slots[n].assignments() {
+			c.take(a.Host)
+		}
+	}
+	c.settleImage()
+	c.begin()
+	room := c.room()
+	for _, n := range c.order() {
+		after, why := c.step(n, c.app.slots[n].Slot, &room)
+		if why != "" {
+			c.reasons[n] = why
+		}
+		stored := c.stored(n)
+		c.app.slots[n] = stored
+		c.write(n, after, reasonOf(stored.Slot, after, why))
+	}
+}
+
+// stored is the slot as its key has it.
+func (c *container) stored(n int) slot { return c.p.apps[c.ref].slots[n] }
+
+// order is that in which slots change: first what does not work, then by number.
+func (c *container) order() []int {
+	ordered := slices.Clone(c.wanted)
+	slices.SortStableFunc(ordered, func(a, b int) int { return c.works(a) - c.works(b) })
+	return ordered
+}
+
+func (c *container) works(n int) int {
+	if current := c.app.slots[n].Current; current != nil && c.healthy(current) {
+		return 1
+	}
+	return 0
+}
 
 // review is what a slot has become by what was observed:
 //
-//	empty ──fill──▶ current ──host lost or new revision──▶ current + next ──next healthy──▶ current
+//	empty ──▶ current ──host lost, new revision, …──▶ current + next ──next is good──▶ current
+//	  ▲──────────stop-first: until the instance is gone──────┘
 //
 // The former current, and whatever else the slot no longer names, is stopped by its host.
-func (c *container) review(slot state.Slot) state.Slot {
-	if slot.Current == nil { // taken away by somebody: nothing to wait for
-		slot.Current, slot.Next = slot.Next, nil
+func (c *container) review(n int) state.Slot {
+	s := c.app.slots[n]
+	if s.unreadable {
+		s.Slot = c.rebuild(n)
 	}
-	if slot.Next != nil && c.healthy(slot.Next) {
-		slot.Current, slot.Next = slot.Next, nil
+	if s.Current == nil { // taken away by somebody: nothing to wait for
+		s.Current, s.Next = s.Next, nil
 	}
-	if slot.Next != nil && !c.needed(slot) {
-		slot.Next = nil
+	if s.Next != nil && c.arrived(s.Slot) {
+		s.Current, s.Next = s.Next, nil
 	}
-	return slot
+	if s.Next != nil && !c.needed(s.Slot) {
+		s.Next = nil
+	}
+	return s.Slot
+}
+
+// arrived tells whether a slot's next instance takes over.
+func (c *container) arrived(s state.Slot) bool {
+	switch {
+	case !c.healthy(s.Next):
+		return false
+	case updates(s.Next) && c.current(s.Next) && c.canaries() > 0:
+		return false // a person has to say so
+	case s.Next.Reason == state.ReasonHostLost, !c.healthy(s.Current):
+		return true // anything is better than nothing
+	}
+	return c.steady(s.Next)
+}
+
+// needed tells whether a next instance still serves what it was made for.
+func (c *container) needed(s state.Slot) bool {
+	next, current := s.Next, s.Current
+	switch {
+	case c.p.lost(next.Host):
+		return false
+	case updates(next) && !c.current(next), !c.current(next) && !c.same(next.Revision, current.Revision):
+		return false // the target is another by now
+	case !c.current(current) && c.current(next) && c.frozen == "":
+		return true
+	case !updates(next) && c.gaveUp(next) != "":
+		c.p.avoid[avoided{c.ref, next.Host}] = c.now.Add(avoidance)
+		return false // elsewhere, then
+	}
+	switch next.Reason {
+	case state.ReasonHostLost:
+		// One that came back before its replacement was healthy keeps its own.
+		return c.p.lost(current.Host) || !c.healthy(current) || c.spec.Disconnect.Reconcile == manifest.KeepReplacement
+	case state.ReasonDrain:
+		return c.p.hosts[current.Host].Availability == state.Drained
+	case state.ReasonUnfit:
+		return c.p.places.Fits(c.demand, current.Host) != ""
+	case state.ReasonBalance:
+		return c.p.hosts[next.Host].refuses() == ""
+	}
+	return !c.healthy(current)
 }
 
 // rebuild is what a slot whose key cannot be read surely was: the instance that runs in it.
 func (c *container) rebuild(n int) state.Slot {
-	var slot state.Slot
-	for _, id := range slices.Sorted(maps.Keys(c.in.Observed)) {
-		o := c.in.Observed[id]
-		if o.Ref != c.ref || o.Slot != n || o.Phase == state.PhaseStopping {
+	var s state.Slot
+	for _, id := range slices.Sorted(maps.Keys(c.p.observed[c.ref])) {
+		o := c.p.observed[c.ref][id]
+		if o.Slot != n || o.Phase == state.PhaseStopping || c.p.lost(o.Host) {
 			continue
 		}
-		if slot.Current == nil || o.Revision > slot.Current.Revision {
-			slot.Current = &state.Assignment{Host: o.Host, Revision: o.Revision, Instance: id, Reason: state.ReasonFound}
+		if s.Current == nil || o.Revision > s.Current.Revision {
+			s.Current = &state.Assignment{Host: o.Host, Revision: o.Revision, Instance: id, Reason: state.ReasonFound}
 		}
 	}
-	return slot
+	return s
 }
 
-// step is what a reviewed slot should become now, and why it is not where it should be.
-func (c *container) step(n int, slot state.Slot) (to state.Slot, why string) {
-	to = slot
-	if to.Current == nil {
-		to.Current, why = c.assign(&to, state.ReasonNew, "")
-		return to, why
+// step is what a reviewed slot should become now, and why it is not where it should be. room is
+// how many more slots may begin to change.
+func (c *container) step(n int, s state.Slot, room *int) (to state.Slot, why string) {
+	if s.Current == nil {
+		return c.start(n, s)
 	}
-	if to.Next != nil {
-		return to, ""
+	if s.Next != nil {
+		return s, c.nextWait(s.Next)
 	}
-	reason, why := c.replace(n, to)
+	reason, why := c.replace(n, s)
+	if c.move != nil && c.move.Slot == n && reason == "" {
+		reason = state.ReasonBalance
+	}
 	if reason == "" {
-		return to, why
+		return s, why
 	}
-	preferred := ""
-	if reason == state.ReasonRevision {
-		preferred = to.Current.Host // where to run is a matter of balance, not of an update
+	revision := c.target
+	if !isUpdate(reason) && !c.current(s.Current) {
+		revision = s.Current.Revision // what it changes to is a matter of the update
 	}
-	to.Next, why = c.assign(&to, reason, preferred)
-	return to, why
-}
-
-// assign makes a new assignment of the revision in force, nil with the reason if no host will do.
-func (c *container) assign(slot *state.Slot, reason, preferred string) (*state.Assignment, string) {
-	host := preferred
-	if preferred == "" || !c.placement.fits(preferred) {
-		var why string
-		if host, why = c.placement.pick(c.ref); host == "" {
-			return nil, why
+	if reason != state.ReasonHostLost {
+		if *room <= 0 || isUpdate(reason) && !c.canaryRoom() {
+			return s, c.turn(reason)
 		}
-	} else {
-		c.placement.add(c.ref, host, 1)
+		*room--
 	}
-	slot.Generation++
-	return &state.Assignment{Host: host, Revision: c.revision, Instance: c.in.NewID(), Generation: slot.Generation, Reason: reason}, ""
+	host, why := c.choose(n, s, reason)
+	if host == "" {
+		return s, why
+	}
+	if c.emptiedFirst(reason) {
+		return state.Slot{Generation: s.Generation}, "stops before its successor starts: " + reason
+	}
+	c.take(host)
+	s.Next = c.assignment(&s, host, revision, reason)
+	c.show(n, s)
+	return s, ""
 }
 
-// needed tells whether a next assignment still serves what it was made for.
-func (c *container) needed(slot state.Slot) bool {
-	next, current := slot.Next, slot.Current
-	switch {
-	case c.placement.lost(next.Host), !c.current(next):
-		return false
-	case !c.current(current):
-		return true
+// show has the slots that come later in this pass see what this one becomes.
+func (c *container) show(n int, s state.Slot) {
+	kept := c.app.slots[n]
+	kept.Slot = s
+	c.app.slots[n] = kept
+}
+
+// emptiedFirst tells whether the slot is emptied, and filled when its instance is gone. What was on
+// a lost host is not waited for, but for what may be the only writer of a volume: it must find its
+// slot taken if it comes back.
+func (c *container) emptiedFirst(reason string) bool {
+	if reason == state.ReasonHostLost {
+		return c.spec.Fenced()
 	}
-	// The revision is right already: the next is for a host that was lost. One that came back
-	// before its replacement was healthy keeps its own.
-	return c.placement.lost(current.Host) || !c.healthy(current)
+	return c.stopFirst()
+}
+
+// start fills an empty slot.
+func (c *container) start(n int, s state.Slot) (to state.Slot, why string) {
+	if c.stopFirst() && c.occupied(n) {
+		return s, "waits until the instance before is gone"
+	}
+	if c.spec.Fenced() {
+		if why := c.fenced(n); why != "" {
+			return s, why
+		}
+	}
+	fresh := s.Generation == 0
+	if fresh {
+		if why := c.dependencyWait(); why != "" {
+			return s, why
+		}
+	}
+	revision, reason := c.target, state.ReasonNew
+	if !fresh && c.app.rollout != nil {
+		reason = state.ReasonRevision
+		if c.app.rollout.Phase == state.RolloutRollingBack {
+			reason = state.ReasonRollback
+		}
+	}
+	if c.frozen != "" {
+		revision = c.frozenRevision()
+	}
+	if c.same(revision, c.target) {
+		if why := c.imageWait(); why != "" {
+			return s, why
+		}
+	}
+	host, why := c.choose(n, s, reason)
+	if host == "" {
+		return s, why
+	}
+	c.take(host)
+	s.Current = c.assignment(&s, host, revision, reason)
+	c.show(n, s)
+	return s, ""
+}
+
+// frozenRevision is what a new slot gets while the update is paused: what the others are.
+func (c *container) frozenRevision() int {
+	if c.app.rollout != nil && c.app.revisions[c.app.rollout.From].parsed != nil {
+		return c.app.rollout.From
+	}
+	return c.target
+}
+
+// fenced says why the slot of a volume's only writer may not be filled yet: an instance on a host
+// that was lost may still run there, until its host has stopped it.
+func (c *container) fenced(n int) string {
+	for id, o := range c.p.observed[c.ref] {
+		host, known := c.p.hosts[o.Host]
+		if o.Slot != n || !known || host.Liveness == Alive || names(c.app.slots[n].Slot, id) {
+			continue
+		}
+		if host.Liveness == Missing {
+			return "waits until host " + o.Host + " is surely lost"
+		}
+		if at := host.Gone.Add(fence); at.After(c.now) {
+			c.wakeAt(at)
+			return "waits until lost host " + o.Host + " has surely stopped it"
+		}
+	}
+	return ""
+}
+
+// assignment makes a new assignment.
+func (c *container) assignment(s *state.Slot, host string, revision int, reason string) *state.Assignment {
+	s.Generation++
+	return &state.Assignment{Host: host, Revision: revision, Instance: c.p.newID(), Generation: s.Generation, Reason: reason}
+}
+
+// nextWait says what a next instance is waited for.
+func (c *container) nextWait(next *state.Assignment) string {
+	if why := c.gaveUp(next); why != "" {
+		return fmt.Sprintf("revision %d on %s: %s", next.Revision, next.Host, why)
+	}
+	return ""
+}
+
+// turn says what a slot waits for that is to change, but not yet.
+func (c *container) turn(reason string) string {
+	switch {
+	case c.app.rollout != nil && c.app.rollout.Phase == state.RolloutCanary:
+		return c.app.rollout.Reason
+	case isUpdate(reason):
+		return fmt.Sprintf("waits for its turn to become revision %d", c.target)
+	}
+	return "waits for its turn to move: " + reason
 }
 
 // replace says why a slot's current instance is to be replaced, "" if it is not.
-func (c *container) replace(n int, slot state.Slot) (reason, why string) {
-	current := slot.Current
+func (c *container) replace(n int, s state.Slot) (reason, why string) {
+	current := s.Current
+	host := c.p.hosts[current.Host]
 	switch {
-	case c.placement.lost(current.Host):
-		if c.placement.braked {
-			return "", "host " + current.Host + " is lost, but so are too many others: nothing is moved"
-		}
-		return state.ReasonHostLost, ""
-	case c.current(current):
-		return "", ""
-	case c.outgoing(n, slot):
+	case c.p.lost(current.Host):
+		return c.replaceLost(n, current)
+	case !c.current(current) && c.frozen != "":
+		return "", c.frozen
+	case !c.current(current) && c.occupied(n):
 		return "", "waits until the instance before is gone"
-	case c.updating(n):
-		return "", fmt.Sprintf("waits for its turn to become revision %d", c.revision)
-	}
-	return state.ReasonRevision, ""
-}
-
-// updating tells whether another slot is being changed to another revision.
-func (c *container) updating(n int) bool {
-	for number, slot := range c.app.Slots {
-		if number != n && slot.Next != nil && slot.Next.Reason == state.ReasonRevision {
-			return true
+	case !c.current(current):
+		if why := c.imageWait(); why != "" {
+			return "", why
 		}
-	}
-	return false
-}
-
-// outgoing tells whether an instance that the slot no longer names still runs somewhere.
-func (c *container) outgoing(n int, slot state.Slot) bool {
-	for id, o := range c.in.Observed {
-		if o.Ref == c.ref && o.Slot == n && id != slot.Current.Instance && (slot.Next == nil || id != slot.Next.Instance) {
-			return true
+		if c.app.rollout != nil && c.app.rollout.Phase == state.RolloutRollingBack {
+			return state.ReasonRollback, ""
 		}
+		return state.ReasonRevision, ""
+	case c.spec.Mode == manifest.Global:
+		return "", ""
+	case host.Availability == state.Drained:
+		if why := c.pinned(n); why != "" {
+			return "", why
+		}
+		return state.ReasonDrain, ""
 	}
-	return false
+	if why := c.p.places.Fits(c.demand, current.Host); why != "" {
+		if pinned := c.pinned(n); pinned != "" {
+			return "", pinned
+		}
+		return state.ReasonUnfit, ""
+	}
+	return "", ""
 }
 
-// current tells whether an assignment's container is what the revision in force asks for: of that
-// revision, or of an earlier one that asked for the same.
-func (c *container) current(a *state.Assignment) bool {
-	return a.Revision == c.revision || c.app.Revisions[a.Revision].Hash == c.app.Revisions[c.revision].Hash
+// replaceLost says whether an instance on a lost host is replaced.
+func (c *container) replaceLost(n int, current *state.Assignment) (reason, why string) {
+	host := c.p.hosts[current.Host]
+	disconnect := c.spec.Disconnect
+	switch {
+	case c.spec.Mode == manifest.Global:
+		return "", "host " + current.Host + " is lost"
+	case c.p.braked:
+		return "", "host " + current.Host + " is lost, but so are too many others: nothing is moved"
+	case !disconnect.Replace:
+		return "", "host " + current.Host + " is lost, and disconnect.replace is false"
+	}
+	if at := host.Silent.Add(disconnect.LostAfter.Of()); disconnect.LostAfter > 0 && at.After(c.now) && host.IP != "" {
+		c.wakeAt(at)
+		return "", fmt.Sprintf("host %s is lost, and given up %v after its last word", current.Host, disconnect.LostAfter.Of())
+	}
+	if why := c.volumeWait(n); why != "" {
+		return "", why
+	}
+	return state.ReasonHostLost, ""
 }
 
-func (c *container) healthy(a *state.Assignment) bool {
-	o, seen := c.in.Observed[a.Instance]
-	return seen && o.Host == a.Host && o.Phase == state.PhaseHealthy
+// choose finds the host for one more instance of a slot, or says why there is none.
+func (c *container) choose(n int, s state.Slot, reason string) (host, why string) {
+	if pin, why := c.pin(n); pin != "" || why != "" {
+		return pin, why
+	}
+	if reason == state.ReasonBalance {
+		return c.move.To, ""
+	}
+	stays := reason == state.ReasonRevision || reason == state.ReasonRollback
+	if stays && s.Current != nil && c.p.hosts[s.Current.Host].refuses() == "" && c.p.places.Fits(c.demand, s.Current.Host) == "" {
+		return s.Current.Host, "" // where to run is a matter of balance, not of an update
+	}
+	return c.pick(n, s)
+}
+
+// reasonOf is why a slot's key is written.
+func reasonOf(from, to state.Slot, why string) string {
+	switch {
+	case to.Current == nil && to.Next == nil:
+		return orElse(why, "the slot is empty")
+	case to.Next != nil && (from.Next == nil || from.Next.Instance != to.Next.Instance):
+		return fmt.Sprintf("%s: next on %s", to.Next.Reason, to.Next.Host)
+	case to.Current != nil && from.Next != nil && from.Next.Instance == to.Current.Instance:
+		return "the next instance is healthy"
+	case to.Current != nil && (from.Current == nil || from.Current.Instance != to.Current.Instance):
+		return fmt.Sprintf("%s: on %s", to.Current.Reason, to.Current.Host)
+	}
+	return "the next instance is not needed any more"
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dokkaa/dokkaa/conductor/schedule"
 	"github.com/dokkaa/dokkaa/internal/state"
@@ -20,22 +21,38 @@ type world struct {
 	hosts map[string]schedule.Host
 	seen  map[string]schedule.Observed
 	ids   int
-	sick  map[string]bool // images whose instances never get healthy
+	now   time.Time
+
+	planner *schedule.Planner
+	told    map[string]schedule.Node // what the planner knows
 }
 
 func newWorld(t testing.TB, hosts int) *world {
-	w := &world{t: t, keys: map[string]schedule.Node{}, hosts: map[string]schedule.Host{}, seen: map[string]schedule.Observed{}, sick: map[string]bool{}}
+	w := &world{t: t, keys: map[string]schedule.Node{}, hosts: map[string]schedule.Host{}, seen: map[string]schedule.Observed{},
+		now: time.Date(2014, 6, 1, 12, 0, 0, 0, time.UTC), told: map[string]schedule.Node{}}
+	w.planner = schedule.NewPlanner(w.newID)
 	for i := 1; i <= hosts; i++ {
 		w.join(fmt.Sprintf("10.0.0.%d", i))
 	}
 	return w
 }
 
+func (w *world) newID() string { w.ids++; return fmt.Sprintf("id%d", w.ids) }
+
 func (w *world) join(ip string) { w.hosts[ip] = schedule.Host{Host: state.Host{IP: ip}} }
 
 func (w *world) set(ip string, liveness schedule.Liveness) {
 	h := w.hosts[ip]
-	h.Liveness = liveness
+	h.Liveness, h.Silent, h.Gone = liveness, w.now, w.now
+	if liveness == schedule.Alive {
+		h.Silent, h.Gone = time.Time{}, time.Time{}
+	}
+	w.hosts[ip] = h
+}
+
+func (w *world) allow(ip string, availability state.Availability) {
+	h := w.hosts[ip]
+	h.Availability = availability
 	w.hosts[ip] = h
 }
 
@@ -52,36 +69,71 @@ func (w *world) write(key, value string) {
 	w.keys[key] = schedule.Node{Key: key, Value: value, Created: created, Modified: w.index}
 }
 
-// input is what the scheduler would see now.
-func (w *world) input() schedule.Input {
-	observed := map[string]schedule.Observed{}
+// all are the keys, and those of hosts.
+func (w *world) all() map[string]schedule.Node {
+	all := maps.Clone(w.keys)
 	for id, o := range w.seen {
-		if w.hosts[o.Host].Liveness != schedule.Lost {
-			observed[id] = o
+		value, err := json.Marshal(o.Observed)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		key := state.InstanceKey(o.Host, id)
+		all[key] = schedule.Node{Key: key, Value: string(value)}
+	}
+	return all
+}
+
+// tell tells the planner what changed.
+func (w *world) tell() {
+	all := w.all()
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		if w.told[key] != all[key] {
+			w.planner.Set(all[key], w.now)
 		}
 	}
-	return schedule.Input{Hosts: maps.Clone(w.hosts), Observed: observed, NewID: func() string { w.ids++; return fmt.Sprintf("id%d", w.ids) },
-		Apps: schedule.ReadApps(func(yield func(schedule.Node) bool) {
-			for _, key := range slices.Sorted(maps.Keys(w.keys)) {
-				if !yield(w.keys[key]) {
-					return
-				}
-			}
-		})}
+	for key := range w.told {
+		if _, there := all[key]; !there {
+			w.planner.Unset(key)
+		}
+	}
+	w.told = all
+	w.planner.SetHosts(maps.Clone(w.hosts))
+}
+
+// plan is what the planner plans that was told of every change.
+func (w *world) plan() []schedule.Change {
+	w.tell()
+	changes, _ := w.planner.Plan(w.now)
+	return changes
+}
+
+// planAnew is what a planner plans that has just begun.
+func (w *world) planAnew() []schedule.Change {
+	p := schedule.NewPlanner(w.newID)
+	all := w.all()
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		p.Set(all[key], w.now)
+	}
+	p.SetHosts(maps.Clone(w.hosts))
+	changes, _ := p.Plan(w.now)
+	return changes
 }
 
 // schedule plans, checks that the plan obeys the rules, and carries it out.
 func (w *world) schedule() []schedule.Change {
 	w.t.Helper()
-	plan := schedule.Compute(w.input())
+	plan := w.plan()
 	for _, change := range plan {
 		if change.Reason == "" {
 			w.t.Fatalf("%v has no reason", change)
 		}
 		w.apply(change)
 	}
-	if again := schedule.Compute(w.input()); len(again) > 0 {
+	if again := w.plan(); len(again) > 0 {
 		w.t.Fatalf("planning on the result of the plan gives %+v\nafter %+v", again, plan)
+	}
+	if again := w.planAnew(); len(again) > 0 {
+		w.t.Fatalf("planning anew on the result of the plan gives %+v\nafter %+v", again, plan)
 	}
 	return plan
 }
@@ -151,11 +203,7 @@ func (w *world) work() {
 				continue
 			}
 			wanted[a.Instance] = true
-			phase, reason := state.PhaseHealthy, ""
-			if strings.Contains(w.keys[k.RevisionKey(a.Revision)].Value, "sick") {
-				phase, reason = state.PhaseFailed, "sick"
-			}
-			w.seen[a.Instance] = schedule.Observed{Host: a.Host, Observed: state.Observed{Ref: k.Ref, Slot: k.Item, Revision: a.Revision, Phase: phase, Reason: reason}}
+			w.seen[a.Instance] = schedule.Observed{Host: a.Host, Observed: w.behave(k, a)}
 		}
 	}
 	for id, o := range w.seen {
@@ -165,6 +213,26 @@ func (w *world) work() {
 	}
 }
 
+// behave is how an instance is: images tell. A sick one never gets healthy, of a bad one its host
+// knows that, and a job ends.
+func (w *world) behave(k state.AppKey, a *state.Assignment) state.Observed {
+	o := state.Observed{Ref: k.Ref, Slot: k.Item, Revision: a.Revision, Phase: state.PhaseHealthy, Steady: true, Image: "sha256:1"}
+	revision := w.keys[k.RevisionKey(a.Revision)].Value
+	switch {
+	case strings.Contains(revision, "sick"):
+		o.Phase, o.Reason, o.Steady = state.PhaseFailed, "sick", false
+	case strings.Contains(revision, "bad"):
+		o.Phase, o.Reason, o.Steady, o.GaveUp, o.Image = state.PhaseFailed, "there is no such image", false, true, ""
+	case a.Run != "" && !strings.Contains(revision, "long"):
+		code := 0
+		if strings.Contains(revision, "failing") {
+			code = 3
+		}
+		o.Phase, o.ExitCode, o.Steady = state.PhaseEnded, &code, false
+	}
+	return o
+}
+
 // settle schedules and works until nothing changes any more.
 func (w *world) settle() {
 	w.t.Helper()
@@ -172,11 +240,23 @@ func (w *world) settle() {
 		before := w.index
 		w.schedule()
 		w.work()
-		if len(schedule.Compute(w.input())) == 0 && w.index == before {
+		if len(w.planAnew()) == 0 && w.index == before {
 			return
 		}
 	}
 	w.t.Fatal("does not settle")
+}
+
+// slots are all slots that can be read, by key.
+func (w *world) slots() map[string]state.Slot {
+	all := map[string]state.Slot{}
+	for key, node := range w.keys {
+		var slot state.Slot
+		if k, ok := state.ParseAppKey(key); ok && k.Kind == "hosts" && json.Unmarshal([]byte(node.Value), &slot) == nil {
+			all[key] = slot
+		}
+	}
+	return all
 }
 
 // running is how many healthy instances of a container each host has that is alive.
@@ -208,14 +288,4 @@ func (w *world) keysOf(app, name string) []string {
 		}
 	}
 	return keys
-}
-
-func nodesOf(w *world) func(yield func(schedule.Node) bool) {
-	return func(yield func(schedule.Node) bool) {
-		for _, node := range w.keys {
-			if !yield(node) {
-				return
-			}
-		}
-	}
 }

@@ -1,0 +1,278 @@
+package schedule
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/dokkaa/dokkaa/conductor/schedule/placement"
+	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/manifest"
+)
+
+// container is the planning of one container.
+type container struct {
+	p   *Planner
+	ref state.Ref
+	app *app // a copy, which becomes what it is to be
+	now time.Time
+
+	manifest *manifest.Manifest // as accepted, nil if it was refused
+	versions manifest.Versions  // of the secrets and configs that it uses
+	errors   []string           // why it was refused
+
+	target int                // revision that all instances are to be of, 0 if there is none
+	spec   *manifest.Manifest // of the target
+	demand *placement.Demand  // of the target
+	frozen string             // why no instance is replaced by one of the target, "" if they are
+	wanted []int              // slots
+	hosts  map[int]string     // the host that a slot is for, of a global container
+
+	move    *placement.Move // of an instance to another host, to balance them; nil for none
+	changes []Change
+	reasons map[int]string // why a slot is not where it should be
+	unmet   map[int]string // the part of them that no host was found for
+	placed  []placed
+	wake    time.Time
+}
+
+func newContainer(p *Planner, ref state.Ref, a *app, now time.Time) *container {
+	return &container{p: p, ref: ref, app: a.clone(), now: now, reasons: map[int]string{}, unmet: map[int]string{}, hosts: map[int]string{}}
+}
+
+// plan brings the container one step nearer to what its manifest says.
+func (c *container) plan() {
+	if c.app.manifest == nil {
+		c.remove()
+		return
+	}
+	c.accept()
+	c.revise()
+	if c.target == 0 { // nothing was ever accepted
+		c.report()
+		return
+	}
+	c.judge()
+	c.spec = c.app.revisions[c.target].parsed
+	if c.spec == nil {
+		c.reasons[0] = fmt.Sprintf("this scheduler does not understand revision %d", c.target)
+		c.stay()
+		c.report()
+		return
+	}
+	c.demand = c.p.demandOf(c.ref, c.spec)
+	c.count()
+	if c.spec.Mode == manifest.JobMode {
+		c.runJob()
+	} else {
+		c.fill()
+		c.conclude()
+	}
+	c.forgetRevisions()
+	c.report()
+}
+
+// demandOf compiles what the container asks of hosts, once for each manifest.
+func (p *Planner) demandOf(ref state.Ref, m *manifest.Manifest) *placement.Demand {
+	if d, found := p.demands[ref]; found && d.of == m {
+		return d.Demand
+	}
+	d := demand{Demand: placement.NewDemand(ref, m), of: m}
+	p.demands[ref] = d
+	return d.Demand
+}
+
+// remove takes everything away after the user removed the manifest: slots are vacated, their
+// keys go when their instances are gone, and then all the rest.
+func (c *container) remove() {
+	for _, n := range c.app.slotNumbers() {
+		c.vacate(n)
+	}
+	if len(c.app.slots) > 0 {
+		return
+	}
+	const reason = "the manifest was removed"
+	for _, n := range slices.Sorted(maps.Keys(c.app.revisions)) {
+		c.change(Change{Kind: Delete, Key: c.ref.RevisionKey(n), Reason: reason})
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.app.runs)) {
+		c.change(Change{Kind: Delete, Key: c.ref.RunKey(id), Reason: reason})
+	}
+	for key, there := range map[string]bool{c.ref.RolloutKey(): c.app.rollout != nil} {
+		if there {
+			c.change(Change{Kind: Delete, Key: key, Reason: reason})
+		}
+	}
+	if c.app.promoted != 0 {
+		c.change(Change{Kind: Delete, Key: c.ref.PromoteKey(), Reason: reason})
+	}
+	if c.app.scale != nil {
+		c.change(Change{Kind: Delete, Key: c.ref.ScaleKey(), Reason: reason})
+	}
+	if c.app.status != "" {
+		c.change(Change{Kind: Delete, Key: c.ref.StatusKey(), Reason: reason})
+	}
+	for _, dir := range []string{"/hosts", "/revisions", "/runs", ""} {
+		c.change(Change{Kind: Prune, Key: c.ref.Dir() + dir, Reason: reason})
+	}
+}
+
+// count finds which slots are wanted.
+func (c *container) count() {
+	switch {
+	case c.spec.Mode == manifest.Global:
+		c.wanted = c.globalSlots()
+	case c.spec.Mode == manifest.JobMode:
+		c.wanted = nil // by the runs
+	case c.manifest == nil || c.manifest.Mode != manifest.Replicated: // refused, or failed: as many as there are
+		for _, n := range c.app.slotNumbers() {
+			if c.app.slots[n].wanted() {
+				c.wanted = append(c.wanted, n)
+			}
+		}
+	default:
+		for n := range c.scale() {
+			c.wanted = append(c.wanted, n+1)
+		}
+	}
+}
+
+// scale is how many instances are wanted: the manifest's number, or the one that overrides it. That
+// one is for a manifest; of a later one the number counts if it is another.
+func (c *container) scale() int {
+	override, m := c.app.scale, c.app.manifest
+	switch {
+	case override == nil:
+		return c.manifest.Scale
+	case override.unreadable:
+		c.change(Change{Kind: Delete, Key: c.ref.ScaleKey(), PrevIndex: override.modified, Reason: "it is not a scale"})
+		return c.manifest.Scale
+	case override.Modified == m.modified:
+		return override.Scale.Scale
+	}
+	if was := c.p.apps[c.ref].revisions[c.p.apps[c.ref].latest()].parsed; was != nil && was.Scale == c.manifest.Scale {
+		again := state.Scale{Scale: override.Scale.Scale, Modified: m.modified}
+		c.change(Change{Kind: Swap, Key: c.ref.ScaleKey(), Value: marshal(again), PrevIndex: override.modified, Reason: "the manifest's scale is as it was"})
+		return override.Scale.Scale
+	}
+	c.change(Change{Kind: Delete, Key: c.ref.ScaleKey(), PrevIndex: override.modified, Reason: "the manifest has another scale"})
+	return c.manifest.Scale
+}
+
+// stay leaves every slot as it is.
+func (c *container) stay() {
+	for _, n := range c.app.slotNumbers() {
+		if c.app.slots[n].wanted() {
+			c.wanted = append(c.wanted, n)
+		}
+	}
+}
+
+// vacate gives up a slot; its key goes when nothing of it runs any more.
+func (c *container) vacate(n int) {
+	s := c.app.slots[n]
+	empty := s
+	empty.Slot = state.Slot{Generation: s.Generation}
+	c.app.slots[n] = empty // of which everything that runs is one too many
+	occupied := c.occupied(n)
+	c.app.slots[n] = s
+	switch {
+	case !occupied:
+		c.change(Change{Kind: Delete, Key: c.ref.SlotKey(n), PrevIndex: s.modified, Reason: "nothing runs in the slot any more"})
+		delete(c.app.slots, n)
+	case s.wanted():
+		c.write(n, empty.Slot, "the slot is not wanted any more")
+	}
+}
+
+// occupied tells whether an instance that the slot does not name is still seen on a host.
+func (c *container) occupied(n int) bool {
+	for id, o := range c.p.observed[c.ref] {
+		if o.Slot == n && !c.p.lost(o.Host) && !names(c.app.slots[n].Slot, id) {
+			return true
+		}
+	}
+	return false
+}
+
+func names(s state.Slot, instance string) bool {
+	return s.Current != nil && s.Current.Instance == instance || s.Next != nil && s.Next.Instance == instance
+}
+
+// seen is what is observed of an assignment's instance.
+func (c *container) seen(a *state.Assignment) (Observed, bool) {
+	o, found := c.p.observed[c.ref][a.Instance]
+	return o, found && o.Host == a.Host && !c.p.lost(a.Host)
+}
+
+func (c *container) healthy(a *state.Assignment) bool {
+	o, seen := c.seen(a)
+	return seen && o.Phase == state.PhaseHealthy
+}
+
+func (c *container) steady(a *state.Assignment) bool {
+	o, seen := c.seen(a)
+	return seen && o.Phase == state.PhaseHealthy && o.Steady
+}
+
+// gaveUp says why an instance's host does not expect it to become healthy, "" if it does.
+func (c *container) gaveUp(a *state.Assignment) string {
+	o, seen := c.seen(a)
+	if !seen || !o.GaveUp {
+		return ""
+	}
+	return orElse(o.Reason, "it does not become healthy")
+}
+
+// current tells whether an assignment's container is what the target asks for: of that revision,
+// or of an earlier one that asked for the same.
+func (c *container) current(a *state.Assignment) bool { return c.same(a.Revision, c.target) }
+
+func (c *container) same(a, b int) bool {
+	return a == b || c.app.revisions[a].Hash != "" && c.app.revisions[a].Hash == c.app.revisions[b].Hash
+}
+
+// take counts an instance on a host.
+func (c *container) take(host string) {
+	c.p.places.Add(c.demand, host)
+	c.placed = append(c.placed, placed{c.demand, host})
+}
+
+// wakeAt has the container planned again at a time, if that is to come.
+func (c *container) wakeAt(at time.Time) {
+	if at.After(c.now) {
+		c.wake = earlier(c.wake, at)
+	}
+}
+
+// write changes a slot key unless it is so already.
+func (c *container) write(n int, to state.Slot, reason string) {
+	s := c.app.slots[n]
+	if !s.unreadable && equalSlots(s.Slot, to) {
+		return
+	}
+	change := Change{Kind: Swap, Key: c.ref.SlotKey(n), Value: marshal(to), PrevIndex: s.modified, Reason: reason}
+	if s.modified == 0 {
+		change.Kind = Create
+	}
+	c.change(change)
+	s.Slot, s.unreadable = to, false
+	c.app.slots[n] = s
+}
+
+func equalSlots(a, b state.Slot) bool {
+	equal := func(a, b *state.Assignment) bool { return a == b || a != nil && b != nil && *a == *b }
+	return a.Generation == b.Generation && equal(a.Current, b.Current) && equal(a.Next, b.Next)
+}
+
+func (c *container) change(change Change) { c.changes = append(c.changes, change) }
+
+func marshal(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // the types of package state can be marshalled
+	}
+	return string(data)
+}

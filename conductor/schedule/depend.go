@@ -1,0 +1,76 @@
+package schedule
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/manifest"
+)
+
+// dependency is the container that a dependency names.
+func dependency(ref state.Ref, d manifest.Dependency) state.Ref {
+	if app, name, found := strings.Cut(d.Container, "/"); found {
+		return state.Ref{App: app, Name: name}
+	}
+	return state.Ref{App: ref.App, Name: d.Container}
+}
+
+// dependencyWait says which container the first start waits for, "" if none.
+func (c *container) dependencyWait() string {
+	for _, d := range c.spec.DependsOn {
+		on := dependency(c.ref, d)
+		if c.p.waiting[on] == nil {
+			c.p.waiting[on] = map[state.Ref]bool{}
+		}
+		c.p.waiting[on][c.ref] = true
+		if !c.p.met(on, d.Condition) {
+			return fmt.Sprintf("waits until %s is %s", on, d.Condition)
+		}
+	}
+	return ""
+}
+
+// met tells whether a container has come as far as a dependency asks.
+func (p *Planner) met(ref state.Ref, condition string) bool {
+	if condition == manifest.DependencyCompleted {
+		a := p.apps[ref]
+		return a != nil && a.lastRun().Phase == state.RunCompleted
+	}
+	for _, o := range p.observed[ref] {
+		running := o.Phase == state.PhaseRunning || o.Phase == state.PhaseHealthy
+		if !p.lost(o.Host) && (o.Phase == state.PhaseHealthy || running && condition == manifest.DependencyStarted) {
+			return true
+		}
+	}
+	return false
+}
+
+// circle says how a container depends on itself, "" if it does not.
+func (p *Planner) circle(ref state.Ref) string {
+	path := []string{ref.String()}
+	seen := map[state.Ref]bool{}
+	var follow func(at state.Ref) bool
+	follow = func(at state.Ref) bool {
+		a := p.apps[at]
+		if a == nil || a.manifest == nil || a.manifest.parsed == nil {
+			return false
+		}
+		for _, d := range a.manifest.parsed.DependsOn {
+			on := dependency(at, d)
+			if !seen[on] {
+				seen[on] = true
+				path = append(path, on.String())
+				if on == ref || follow(on) {
+					return true
+				}
+				path = path[:len(path)-1]
+			}
+		}
+		return false
+	}
+	if follow(ref) {
+		return "goes round in a circle: " + strings.Join(path, " -> ")
+	}
+	return ""
+}

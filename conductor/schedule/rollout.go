@@ -1,0 +1,263 @@
+package schedule
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/manifest"
+)
+
+// An update replaces every instance that is not of the target:
+//
+//	          ┌── canary, until a person promotes ──┐
+//	updating ─┴─────────────────────────────────────┴─▶ done: the target was healthy
+//	   │ an instance gave up, or nothing got on
+//	   ├─ rollback ──▶ rolling back ──▶ done     ╲ this fails too
+//	   └─ pause ─────▶ paused ◀──────────────────╱
+//
+// All of it is in keys: the verdict of the revision, and the rollout. Another scheduler goes on
+// where this one stops.
+
+// judge finds out whether the update under way has failed, and what is done about it.
+func (c *container) judge() {
+	r := c.app.rollout
+	if r == nil {
+		return
+	}
+	if r.Phase == state.RolloutPaused {
+		if c.app.manifest.modified < r.modified { // it was not written since
+			c.frozen = orElse(r.Reason, "the update is paused")
+			return
+		}
+		c.writeRollout(state.Rollout{From: r.From, To: c.target, Phase: state.RolloutUpdating, Since: c.now.UTC()}, "the manifest was written again")
+		return
+	}
+	if !c.same(r.To, c.target) {
+		return // another update began
+	}
+	spec := c.app.revisions[c.target].parsed
+	if spec == nil {
+		return
+	}
+	failure := c.failure(spec)
+	switch {
+	case failure == "":
+	case r.Phase == state.RolloutRollingBack:
+		c.pause(fmt.Sprintf("going back to revision %d failed too: %s", c.target, failure))
+	case spec.Update.FailureAction == manifest.FailurePause:
+		c.pause(failure)
+	case spec.Update.FailureAction == manifest.FailureRollback:
+		c.rollBack(failure)
+	}
+}
+
+// failure says what went wrong with the update to the target, "" if nothing did.
+func (c *container) failure(spec *manifest.Manifest) string {
+	for _, n := range c.app.slotNumbers() {
+		for _, a := range c.app.slots[n].assignments() {
+			if why := c.gaveUp(a); why != "" && c.current(a) && updates(a) {
+				return fmt.Sprintf("slot %d on host %s: %s", n, a.Host, why)
+			}
+		}
+	}
+	deadline := spec.Update.ProgressDeadline.Of()
+	if deadline <= 0 || c.app.rollout.Phase == state.RolloutCanary {
+		return ""
+	}
+	if at := c.app.rollout.seen.Add(deadline); at.After(c.now) {
+		c.wakeAt(at)
+		return ""
+	}
+	return fmt.Sprintf("no progress for %v", deadline)
+}
+
+// updates tells whether an assignment was made to change the revision.
+func updates(a *state.Assignment) bool { return isUpdate(a.Reason) }
+
+func isUpdate(reason string) bool {
+	return reason == state.ReasonRevision || reason == state.ReasonRollback
+}
+
+// pause leaves every instance at the revision that it has, until the manifest is written again.
+func (c *container) pause(reason string) {
+	c.frozen = reason
+	r := c.app.rollout.Rollout
+	r.Phase, r.Since, r.Reason, r.Failures = state.RolloutPaused, c.now.UTC(), reason, r.Failures+1
+	c.writeRollout(r, reason)
+}
+
+// rollBack makes the last good revision the target. Without one the update is paused: there is
+// nothing to go back to.
+func (c *container) rollBack(reason string) {
+	good := c.lastGood(c.target)
+	if good == c.target {
+		c.pause(reason)
+		return
+	}
+	failed := c.app.revisions[c.target]
+	failed.Verdict, failed.Reason = state.VerdictFailed, reason
+	c.writeRevision(c.target, failed, reason)
+	c.writeRollout(state.Rollout{From: c.target, To: good, Phase: state.RolloutRollingBack, Since: c.now.UTC(),
+		Failures: c.app.rollout.Failures + 1, Reason: fmt.Sprintf("revision %d failed: %s", c.target, reason)}, reason)
+	c.target = good
+}
+
+// begin writes that there is an update before anything of it is done.
+func (c *container) begin() {
+	from := 0
+	for _, n := range c.wanted {
+		if current := c.app.slots[n].Current; current != nil && !c.current(current) {
+			from = max(from, current.Revision)
+		}
+	}
+	r := c.app.rollout
+	if from == 0 || c.frozen != "" || r != nil && c.same(r.To, c.target) {
+		return
+	}
+	c.writeRollout(state.Rollout{From: from, To: c.target, Phase: state.RolloutUpdating, Since: c.now.UTC()},
+		fmt.Sprintf("update from revision %d to %d", from, c.target))
+}
+
+// conclude writes how far the update is, and its end.
+func (c *container) conclude() {
+	arrived, healthy := 0, 0
+	for _, n := range c.wanted {
+		s := c.app.slots[n].Slot
+		switch {
+		case s.Current == nil || !c.current(s.Current):
+		case s.Next == nil || !updates(s.Next):
+			arrived++
+			if c.healthy(s.Current) && (c.app.rollout == nil || c.steady(s.Current)) {
+				healthy++
+			}
+		}
+	}
+	all, r := arrived == len(c.wanted), c.app.rollout
+	switch {
+	case r != nil && r.Phase == state.RolloutPaused:
+	case all && healthy == len(c.wanted) && len(c.wanted) > 0:
+		c.succeed()
+	case r != nil && len(c.wanted) == 0:
+		c.endRollout("nothing is wanted any more")
+	case r != nil:
+		c.progress(arrived)
+	}
+}
+
+// progress writes how far the update got; each step sets its deadline anew.
+func (c *container) progress(arrived int) {
+	before := c.app.rollout.Rollout
+	next := before
+	next.Updated = arrived
+	if waits := c.canariesWait(); waits && before.Phase == state.RolloutUpdating {
+		next.Phase, next.Since = state.RolloutCanary, c.now.UTC()
+		next.Reason = fmt.Sprintf("the canaries are healthy: promote revision %d, or write another manifest", c.target)
+	} else if !waits && before.Phase == state.RolloutCanary {
+		next.Phase, next.Since, next.Reason = state.RolloutUpdating, c.now.UTC(), ""
+	}
+	if next != before {
+		c.writeRollout(next, fmt.Sprintf("%d of %d slots are at revision %d", arrived, len(c.wanted), c.target))
+	}
+}
+
+// succeed ends the update: all instances are of the target, and healthy.
+func (c *container) succeed() {
+	if r := c.app.revisions[c.target]; r.Verdict == "" {
+		r.Verdict = state.VerdictHealthy
+		c.writeRevision(c.target, r, "all its instances are healthy")
+	}
+	c.endRollout(fmt.Sprintf("all instances are at revision %d", c.target))
+}
+
+func (c *container) endRollout(reason string) {
+	if c.app.rollout != nil {
+		c.change(Change{Kind: Delete, Key: c.ref.RolloutKey(), Reason: reason})
+		c.app.rollout = nil
+	}
+	if c.app.promoted != 0 {
+		c.change(Change{Kind: Delete, Key: c.ref.PromoteKey(), PrevIndex: c.app.promoted, Reason: reason})
+		c.app.promote, c.app.promoted = "", 0
+	}
+}
+
+// writeRollout writes the rollout's key, once in a pass.
+func (c *container) writeRollout(r state.Rollout, reason string) {
+	seen := c.now
+	if c.app.rollout != nil {
+		seen = c.app.rollout.seen
+	}
+	c.app.rollout = &rollout{Rollout: r, seen: seen}
+	change := Change{Kind: Put, Key: c.ref.RolloutKey(), Value: marshal(r), Reason: reason}
+	for i, other := range c.changes {
+		if other.Key == change.Key {
+			c.changes[i] = change
+			return
+		}
+	}
+	c.change(change)
+}
+
+// canaries is how many slots are to change first, 0 if a person found them good or none were asked
+// for. Going back needs none.
+func (c *container) canaries() int {
+	if c.app.rollout != nil && c.app.rollout.Phase == state.RolloutRollingBack {
+		return 0
+	}
+	if n, err := strconv.Atoi(c.app.promote); err == nil && n >= c.target {
+		return 0
+	}
+	return c.spec.Update.Canary
+}
+
+// canariesWait tells whether all canaries are healthy and wait for a person.
+func (c *container) canariesWait() bool {
+	good := 0
+	for _, n := range c.wanted {
+		if c.held(c.app.slots[n].Next) {
+			good++
+		}
+	}
+	return good > 0 && good >= min(c.canaries(), len(c.wanted))
+}
+
+// held tells whether a next instance is a canary that is good, and waits for a person.
+func (c *container) held(next *state.Assignment) bool {
+	return next != nil && updates(next) && c.current(next) && c.canaries() > 0 && c.steady(next)
+}
+
+// canaryRoom tells whether one more slot may change before a person found the canaries good.
+func (c *container) canaryRoom() bool {
+	canaries, begun := c.canaries(), 0
+	for _, n := range c.wanted {
+		if next := c.app.slots[n].Next; next != nil && updates(next) {
+			begun++
+		}
+	}
+	return canaries == 0 || begun < canaries
+}
+
+// room is how many more slots may begin to change now.
+func (c *container) room() int {
+	changing := 0
+	for _, n := range c.wanted {
+		s := c.app.slots[n].Slot
+		switch {
+		case s.Next != nil && s.Next.Reason != state.ReasonHostLost && !c.givenUp(s.Next) && !c.held(s.Next):
+			changing++
+		case s.Current == nil && s.Generation > 0 && c.stopFirst(): // emptied, to change
+			changing++
+		case s.Next == nil && s.Current != nil && updates(s.Current) && c.stopFirst() && !c.steady(s.Current) && !c.givenUp(s.Current):
+			changing++
+		}
+	}
+	return c.spec.Update.MaxParallel - changing
+}
+
+// givenUp tells whether an instance that gave up is not waited for.
+func (c *container) givenUp(a *state.Assignment) bool {
+	return c.spec.Update.FailureAction == manifest.FailureContinue && c.gaveUp(a) != ""
+}
+
+// stopFirst tells whether an instance must be gone before its successor starts.
+func (c *container) stopFirst() bool { return c.spec.StopFirst() }
