@@ -15,16 +15,10 @@ import (
 
 // parse validates a manifest alone.
 func parse(ref state.Ref, text string) (*manifest.Manifest, []string) {
-	var texts []string
-	m, err := manifest.Parse([]byte(text))
-	for _, err := range []error{manifest.ValidateNames(ref.App, ref.Name), err} {
-		var errs manifest.Errors
-		if errors.As(err, &errs) {
-			texts = append(texts, errs.Strings()...)
-		}
-	}
-	if len(texts) > 0 {
-		return nil, texts
+	m, err := manifest.ParseFor(ref.App, ref.Name, []byte(text))
+	var errs manifest.Errors
+	if errors.As(err, &errs) {
+		return nil, errs.Strings()
 	}
 	return m, nil
 }

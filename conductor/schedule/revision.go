@@ -130,12 +130,19 @@ func (c *container) imageWait() string {
 	}
 	for _, n := range c.app.slotNumbers() {
 		for _, a := range c.app.slots[n].assignments() {
-			if c.current(a) && !c.p.lost(a.Host) {
+			if c.current(a) && !c.p.lost(a.Host) && !c.silent(a) {
 				return "waits until host " + a.Host + " has found out what image " + c.spec.Image + " is"
 			}
 		}
 	}
 	return ""
+}
+
+// silent tells whether an instance runs on a host that does not say what its image is, as earlier
+// versions of the conductor don't: it holds up nobody.
+func (c *container) silent(a *state.Assignment) bool {
+	o, seen := c.seen(a)
+	return seen && o.Image == "" && (o.Phase == state.PhaseRunning || o.Phase == state.PhaseHealthy)
 }
 
 // forgetRevisions removes old revisions that no slot uses. Those kept are the newest, and the
