@@ -1,6 +1,6 @@
 package manifest
 
-import "strings"
+import "path"
 
 // contradictions finds fields that are right in themselves and not together. What is wrong
 // already is compared with nothing.
@@ -84,11 +84,12 @@ func (d *decoder) checkUpdate(m *Manifest) {
 // checkDisconnect keeps two hosts from writing one volume.
 func (d *decoder) checkDisconnect(m *Manifest) {
 	c := m.Disconnect
-	if !d.errs.sound("disconnect", "volumes") || !m.Fenced() || !c.Replace || c.StopOnClientAfter == 0 {
+	if !d.errs.sound("disconnect", "volumes", "stop_grace_period") || !m.Fenced() || !c.Replace || c.StopOnClientAfter == 0 {
 		return
 	}
-	if c.LostAfter <= c.StopOnClientAfter {
-		d.errs.add("disconnect.stop_on_client_after", "must be shorter than lost_after, which must be given: else a replacement could write a volume while the lost host still does")
+	if stopped := c.StopOnClientAfter + m.StopGracePeriod; stopped >= c.LostAfter {
+		d.errs.addf("disconnect.stop_on_client_after", "a lost host may write a volume for %v, with stop_grace_period, and a replacement elsewhere after lost_after, %v, which must be longer",
+			stopped, c.LostAfter)
 	}
 }
 
@@ -150,14 +151,14 @@ func (d *decoder) checkSingleHost(m *Manifest) {
 		if v.AccessMode != SingleHost || m.Mode != Global && m.Scale < 2 {
 			continue
 		}
-		path := join(index("volumes", i), "access_mode")
+		at := join(index("volumes", i), "access_mode")
 		switch {
 		case m.Mode == Global:
-			d.errs.addf(path, "%q is one host, and mode %q is all of them", SingleHost, Global)
+			d.errs.addf(at, "%q is one host, and mode %q is all of them", SingleHost, Global)
 		case m.MaxPerHost > 0 && m.MaxPerHost < m.Scale:
-			d.errs.addf(path, "%q puts all %d instances on one host, and max_per_host is %d", SingleHost, m.Scale, m.MaxPerHost)
+			d.errs.addf(at, "%q puts all %d instances on one host, and max_per_host is %d", SingleHost, m.Scale, m.MaxPerHost)
 		case m.hasHostPort():
-			d.errs.addf(path, "%q puts all %d instances on one host, where only one can have a host_port", SingleHost, m.Scale)
+			d.errs.addf(at, "%q puts all %d instances on one host, where only one can have a host_port", SingleHost, m.Scale)
 		}
 	}
 }
@@ -184,11 +185,7 @@ func (d *decoder) checkFiles(m *Manifest) {
 		seen[f.path] = f.field
 	}
 	for _, f := range files {
-		for dir := f.path; ; {
-			dir = dir[:strings.LastIndexByte(dir, '/')]
-			if dir == "" {
-				break
-			}
+		for dir := path.Dir(f.path); dir != "/"; dir = path.Dir(dir) {
 			if other, taken := seen[dir]; taken {
 				d.errs.addf(join(f.field, "path"), "%q is in %s, which is a file", f.path, other)
 			}

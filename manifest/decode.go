@@ -16,6 +16,9 @@ import (
 // first, and knows duplicate members, which encoding/json does not.
 type decoder struct{ errs Errors }
 
+// maxName is the length in bytes of a member's name. Paths of errors are made of names.
+const maxName = 400
+
 // member is one name and value of a JSON object.
 type member struct {
 	name  string
@@ -77,6 +80,10 @@ func (d *decoder) object(path string, value json.RawMessage) []member {
 		m := member{name: name.(string)} // the grammar has strings here
 		if err = dec.Decode(&m.value); err != nil {
 			break
+		}
+		if len(m.name) > maxName {
+			d.errs.addf(path, "the name %.20q… is %d bytes long, at most %d are allowed", m.name, len(m.name), maxName)
+			continue
 		}
 		if seen[m.name] {
 			d.errs.add(join(path, m.name), "is given twice")

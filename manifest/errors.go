@@ -18,8 +18,15 @@ func (e FieldError) Error() string {
 	return e.Path + ": " + e.Message
 }
 
-// Errors is everything that is wrong with a manifest, in the manifest's order.
+// Errors is everything that is wrong with a manifest: what is wrong in itself in the manifest's
+// order, then what contradicts each other. Of very many only the first are told.
 type Errors []FieldError
+
+// Limits of what is told: it goes into the status, and a manifest may be wrong in each of its bytes.
+const (
+	maxErrors  = 50
+	maxMessage = 500 // bytes
+)
 
 func (e Errors) Error() string { return strings.Join(e.Strings(), "; ") }
 
@@ -33,8 +40,19 @@ func (e Errors) Strings() []string {
 }
 
 func (e *Errors) add(path, message string) {
-	*e = append(*e, FieldError{Path: path, Message: message})
+	switch {
+	case len(*e) < maxErrors:
+		if len(message) > maxMessage {
+			message = strings.ToValidUTF8(message[:maxMessage], "") + "…"
+		}
+		*e = append(*e, FieldError{Path: path, Message: message})
+	case len(*e) == maxErrors:
+		*e = append(*e, FieldError{Message: "has more errors, which are left out"})
+	}
 }
+
+// full tells whether errors were left out, so that nothing is known to be right.
+func (e Errors) full() bool { return len(e) > maxErrors }
 
 func (e *Errors) addf(path, format string, args ...any) { e.add(path, fmt.Sprintf(format, args...)) }
 
@@ -45,7 +63,7 @@ func (e Errors) has(path string) bool {
 			return true
 		}
 	}
-	return false
+	return e.full()
 }
 
 // sound tells whether nothing is wrong with the fields and all below them, so that it makes sense
@@ -59,7 +77,7 @@ func (e Errors) sound(paths ...string) bool {
 			}
 		}
 	}
-	return true
+	return !e.full()
 }
 
 // orNil avoids the typed nil.

@@ -89,9 +89,9 @@ func (d *decoder) manifest(data []byte) *Manifest {
 		"drain_timeout":     into(&m.DrainTimeout, d.lasting(0, 24*time.Hour)),
 		"revision_history":  into(&m.RevisionHistory, d.between(0, 100)),
 
-		"constraints":  into(&m.Constraints, list(d, maxEntries, d.constraint)),
-		"affinities":   into(&m.Affinities, list(d, maxEntries, d.affinity)),
-		"spread":       into(&m.Spread, list(d, maxEntries, d.spread)),
+		"constraints":  into(&m.Constraints, list(d, maxConditions, d.constraint)),
+		"affinities":   into(&m.Affinities, list(d, maxConditions, d.affinity)),
+		"spread":       into(&m.Spread, list(d, maxConditions, d.spread)),
 		"max_per_host": into(&m.MaxPerHost, d.between(0, MaxScale)),
 		"near":         into(&m.Near, d.neighbours),
 		"apart":        into(&m.Apart, d.neighbours),

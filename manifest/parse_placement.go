@@ -12,7 +12,7 @@ var operators = []Operator{Equal, NotEqual, LessOrEqual, GreaterOrEqual, Matches
 const (
 	hostLabels    = "host.labels."
 	maxConditions = 50
-	maxValue      = 1000 // bytes, of a value to compare with
+	maxValue      = 200 // bytes of a value to compare with
 )
 
 // constraint reads "host.labels.disk == ssd", or an object.

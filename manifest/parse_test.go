@@ -140,6 +140,30 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// A manifest that is wrong all over is refused in few words.
+func TestParseTellsNotTooMuch(t *testing.T) {
+	long := strings.Repeat("n", 100_000)
+	for name, text := range map[string]string{
+		"fields":         `{"` + strings.Repeat(`a":1,"`, 30_000) + `b":1}`,
+		"fields below":   `{"image": "i", "services": {"` + long + `": {"` + strings.Repeat(`a":1,"`, 20_000) + `b":1}}}`,
+		"long texts":     `{"image": "-` + long + `", "pull": "` + long + `"}`,
+		"list":           `{"image": "i", "constraints": [` + strings.Repeat(`"",`, 60_000) + `""]}`,
+		"files":          `{"image": "i", "secrets": [` + strings.Repeat(`{"source":"a","path":"b"},`, 90) + `"a"]}`,
+		"deep":           `{"image": "i", "labels": ` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`,
+		"deep, not done": strings.Repeat(`{"a":`, 40_000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := manifest.Parse([]byte(text))
+			if err == nil {
+				t.Fatal("is accepted")
+			}
+			if told := len(err.Error()); told > 30_000 {
+				t.Errorf("is refused in %d bytes: %.200s…", told, err)
+			}
+		})
+	}
+}
+
 func manyLinks(n int) string {
 	links := make([]string, n)
 	for i := range links {

@@ -89,12 +89,15 @@ func TestDisconnect(t *testing.T) {
 	c = parse(t, movable+`"disconnect": {"lost_after": "1m", "stop_on_client_after": "30s"}`).Disconnect
 	equal(t, c.StopOnClientAfter, 30*second)
 
-	const writers = `disconnect.stop_on_client_after: must be shorter than lost_after, which must be given: else a replacement could write a volume while the lost host still does`
+	writers := func(stopped, lost string) []string {
+		return []string{`disconnect.stop_on_client_after: a lost host may write a volume for ` + stopped + `, with stop_grace_period, ` +
+			`and a replacement elsewhere after lost_after, ` + lost + `, which must be longer`}
+	}
 	refusals{
 		"replace":       {`"disconnect": {"replace": "yes"}`, []string{`disconnect.replace: must be true or false, is "yes"`}},
 		"replace null":  {`"disconnect": {"replace": null}`, []string{`disconnect.replace: must be true or false, is null`}},
 		"reconcile":     {`"disconnect": {"reconcile": "best_score"}`, []string{`disconnect.reconcile: must be "keep_original" or "keep_replacement", is "best_score"`}},
-		"two writers":   {movable + `"disconnect": {"lost_after": "1m", "stop_on_client_after": "1m"}`, []string{writers}},
-		"lease unknown": {movable + `"disconnect": {"stop_on_client_after": "5s"}`, []string{writers}},
+		"two writers":   {movable + `"disconnect": {"lost_after": "1m", "stop_on_client_after": "50s"}`, writers("1m0s", "1m0s")},
+		"lease unknown": {movable + `"disconnect": {"stop_on_client_after": "5s"}`, writers("15s", "0s")},
 	}.check(t)
 }
