@@ -37,6 +37,11 @@ type commandLine struct {
 	Volume volumeCommand `cmd:"" help:"Look after volumes."`
 	Secret secretCommand `cmd:"" help:"Look after secrets, which containers find in files."`
 	Config configCommand `cmd:"" help:"Look after configs, which containers find in files."`
+
+	App      appCommand      `cmd:"" help:"Look after containers of apps."`
+	Promote  promoteCommand  `cmd:"" help:"Let an update go on whose canaries are good."`
+	Wait     waitCommand     `cmd:"" help:"Wait until a container is as its manifest wants it, or cannot be."`
+	Settings settingsCommand `cmd:"" help:"Show or change the cluster's settings."`
 }
 
 // clusterName is short because names of network interfaces are.

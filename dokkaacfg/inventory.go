@@ -36,6 +36,9 @@ type appKeys struct {
 	manifest   *store.Node
 	isDir      bool // there is a directory where the manifest should be
 	status     *state.Status
+	statusAt   uint64 // modifiedIndex of the status
+	rollout    *state.Rollout
+	runs       map[string]state.Run
 	slots      map[int]state.Slot
 	revisions  map[int]state.Revision
 	unreadable []string
@@ -52,6 +55,15 @@ func readInventory(ctx context.Context, keys clusterKeys) (inventory, error) {
 		return inventory{}, err
 	}
 	return newInventory(keys.hosts, hosts.Nodes, apps.Nodes), nil
+}
+
+// readApp reads the keys of a container.
+func readApp(ctx context.Context, keys clusterKeys, ref state.Ref) (*appKeys, error) {
+	list, err := keys.List(ctx, ref.Dir())
+	if err != nil {
+		return nil, err
+	}
+	return newInventory(nil, nil, list.Nodes).app(ref), nil
 }
 
 func newInventory(known []netip.Addr, hostNodes, appNodes []store.Node) inventory {
@@ -84,7 +96,7 @@ func (i inventory) host(ip string) *hostKeys {
 
 func (i inventory) app(ref state.Ref) *appKeys {
 	if i.apps[ref] == nil {
-		i.apps[ref] = &appKeys{slots: map[int]state.Slot{}, revisions: map[int]state.Revision{}}
+		i.apps[ref] = &appKeys{slots: map[int]state.Slot{}, revisions: map[int]state.Revision{}, runs: map[string]state.Run{}}
 	}
 	return i.apps[ref]
 }
@@ -135,7 +147,15 @@ func (a *appKeys) add(key state.AppKey, node store.Node) {
 		if err = unmarshal(node, &status); err != nil {
 			status = state.Status{State: err.Error()}
 		}
-		a.status = &status
+		a.status, a.statusAt = &status, node.Modified
+	case key.Kind == "rollout" && key.Item == 0:
+		var rollout state.Rollout
+		err = unmarshal(node, &rollout)
+		a.rollout = &rollout
+	case key.Kind == "runs" && key.ID != "":
+		var run state.Run
+		err = unmarshal(node, &run)
+		a.runs[key.ID] = run
 	case key.Kind == "hosts" && key.Item > 0:
 		var slot state.Slot
 		err = unmarshal(node, &slot)

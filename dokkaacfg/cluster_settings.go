@@ -1,0 +1,129 @@
+package dokkaacfg
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/internal/store"
+)
+
+type settingsCommand struct {
+	Changes []string `arg:"" optional:"" name:"setting=value" help:"Settings to change; without a value, back to the default. None: show them."`
+}
+
+// Defaults of the cluster's settings.
+const (
+	defaultHostLease = 8 * time.Second
+	defaultHostRenew = 2 * time.Second
+)
+
+// clusterSettings are the settings that there are, with their defaults.
+var clusterSettings = map[string]time.Duration{"host_lease": defaultHostLease, "host_lease_renew": defaultHostRenew}
+
+// Run shows or changes the cluster's settings.
+func (c *settingsCommand) Run(ctx context.Context, s *session) error {
+	changes, err := parseSettings(c.Changes)
+	if err != nil {
+		return err
+	}
+	return s.withKeys(ctx, writeTimeout, func(ctx context.Context, keys clusterKeys) error {
+		var current map[string]any
+		change := func(old string) (value string, err error) {
+			current, value, err = changeSettings(old, changes)
+			return value, err
+		}
+		if len(changes) == 0 {
+			node, err := keys.Get(ctx, state.SettingsKey)
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			if _, err := change(node.Value); err != nil {
+				return err
+			}
+		} else if err := modify(ctx, keys.Store, state.SettingsKey, change); err != nil {
+			return err
+		}
+		var t table
+		t.row("SETTING", "VALUE", "DEFAULT")
+		for _, name := range slices.Sorted(maps.Keys(clusterSettings)) {
+			value, _ := current[name].(string)
+			t.row(name, cmp.Or(value, clusterSettings[name].String()), clusterSettings[name].String())
+		}
+		_, err := fmt.Fprint(s.out, t.String())
+		return err
+	})
+}
+
+// parseSettings reads what is to be changed: a value, or "" for the default.
+func parseSettings(texts []string) (map[string]string, error) {
+	changes := map[string]string{}
+	for _, text := range texts {
+		name, value, found := strings.Cut(text, "=")
+		if _, known := clusterSettings[name]; !known || !found {
+			return nil, usageError{fmt.Sprintf("%q does not have the form setting=value; settings are %s", text, strings.Join(slices.Sorted(maps.Keys(clusterSettings)), ", "))}
+		}
+		changes[name] = value
+	}
+	return changes, nil
+}
+
+// changeSettings changes the settings in the value of their key, and checks all of them. Those
+// that it does not know stay: a later version wrote them.
+func changeSettings(old string, changes map[string]string) (current map[string]any, value string, err error) {
+	current = map[string]any{}
+	if old != "" {
+		if err := json.Unmarshal([]byte(old), &current); err != nil {
+			return nil, "", fmt.Errorf("%s cannot be read: %w", state.SettingsKey, err)
+		}
+	}
+	if len(changes) == 0 {
+		return current, old, nil
+	}
+	for name, value := range changes {
+		current[name] = value
+		if value == "" {
+			delete(current, name)
+		}
+	}
+	if err := checkSettings(current); err != nil {
+		return nil, "", err
+	}
+	if len(current) == 0 {
+		return current, "", nil
+	}
+	return current, asJSON(current), nil
+}
+
+// checkSettings refuses what would make hosts lost that live.
+func checkSettings(settings map[string]any) error {
+	values := maps.Clone(clusterSettings)
+	for name := range values {
+		text, there := settings[name].(string)
+		if !there {
+			continue
+		}
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return usageError{fmt.Sprintf("%s=%s: it must be a duration such as %s", name, text, values[name])}
+		}
+		values[name] = d
+	}
+	lease, renew := values["host_lease"], values["host_lease_renew"]
+	switch {
+	case lease < 2*time.Second || lease > time.Hour || lease%time.Second != 0:
+		return usageError{fmt.Sprintf("host_lease=%s: it must be whole seconds, from 2s to 1h", lease)}
+	case renew < 100*time.Millisecond:
+		return usageError{fmt.Sprintf("host_lease_renew=%s: it must be at least 100ms", renew)}
+	case renew > lease/3:
+		return usageError{fmt.Sprintf("host_lease_renew=%s: it must be at most a third of host_lease, which is %s: one renewal that fails must not lose a host", renew, lease)}
+	}
+	return nil
+}

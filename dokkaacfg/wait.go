@@ -1,0 +1,163 @@
+package dokkaacfg
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/manifest"
+)
+
+type waitCommand struct {
+	refArg
+	Canary  bool          `help:"Be content when the canaries are healthy and wait to be promoted."`
+	Timeout time.Duration `default:"15m" help:"Give up after so long; 0 never."`
+}
+
+// refusalPatience is how long an error in the status may be about the manifest before.
+const refusalPatience = 3 * time.Second
+
+// Run waits until the container is as the manifest wants it that is there now, or never will be.
+func (c *waitCommand) Run(ctx context.Context, s *session) error {
+	p := newProgress(s.out)
+	return c.withApp(ctx, s, func(ctx context.Context, keys clusterKeys, ref state.Ref, _ *appKeys) error {
+		w := waiting{ref: ref, canary: c.Canary, progress: p, since: time.Now()}
+		return follow(ctx, p, func(ctx context.Context) (bool, error) {
+			app, err := readApp(ctx, keys, ref)
+			if err != nil {
+				return false, err
+			}
+			now := time.Now()
+			done, err := w.look(app, now)
+			if err == nil && !done && c.Timeout > 0 && now.Sub(w.since) > c.Timeout {
+				err = fmt.Errorf("%s is not there after %s: %s", ref, c.Timeout, w.told)
+			}
+			return done, err
+		})
+	})
+}
+
+// waiting is the wait for a container.
+type waiting struct {
+	ref      state.Ref
+	canary   bool
+	progress *progress
+	since    time.Time
+	told     string
+}
+
+// look tells how the container is, and whether it is as it should be. The error says that it
+// will not be.
+func (w *waiting) look(app *appKeys, now time.Time) (done bool, err error) {
+	if app.manifest == nil {
+		return false, fmt.Errorf("the manifest of %s was removed meanwhile", w.ref)
+	}
+	revision, known := app.wantedRevision()
+	w.tell(app, revision)
+	switch status := app.status; {
+	case status == nil:
+		return false, nil
+	case len(status.Errors) > 0:
+		if app.statusAt > app.manifest.Modified || now.Sub(w.since) > refusalPatience {
+			return false, fmt.Errorf("the manifest of %s is refused:\n  %s", w.ref, strings.Join(status.Errors, "\n  "))
+		}
+		return false, nil
+	case !known:
+		return false, nil // the scheduler has not looked at the manifest yet
+	case app.revisions[revision].Verdict == state.VerdictFailed:
+		return false, fmt.Errorf("revision %d of %s failed: %s", revision, w.ref, cmp.Or(app.revisions[revision].Reason, status.Reason, "no reason is known"))
+	case app.rollout != nil:
+		return w.rollout(*app.rollout, revision)
+	case app.isJob():
+		return w.run(app, revision)
+	}
+	return app.settled(revision), nil
+}
+
+// wantedRevision is the newest one that came from the manifest as it is now.
+func (a *appKeys) wantedRevision() (n int, known bool) {
+	for _, n := range slices.Backward(slices.Sorted(maps.Keys(a.revisions))) {
+		if a.revisions[n].Modified >= a.manifest.Modified {
+			return n, true
+		}
+	}
+	return 0, false
+}
+
+// settled tells whether all is there of a revision.
+func (a *appKeys) settled(revision int) bool {
+	s := a.status
+	return s.Revision == revision && s.Rollout == nil && s.Healthy >= s.Wanted && s.Running <= s.Wanted && len(s.Waiting) == 0 &&
+		(s.State == "running" || s.State == "stopped")
+}
+
+func (a *appKeys) isJob() bool {
+	m := a.parsedManifest()
+	return m != nil && m.Mode == manifest.JobMode
+}
+
+func (w *waiting) rollout(r state.Rollout, revision int) (done bool, err error) {
+	switch r.Phase {
+	case state.RolloutPaused, state.RolloutRollingBack:
+		return false, fmt.Errorf("the update of %s to revision %d failed, it is %s: %s", w.ref, revision, r.Phase, r.Reason)
+	case state.RolloutCanary:
+		return w.canary, nil
+	}
+	return false, nil
+}
+
+// run waits for the end of the job's run, or, where it has a schedule, for nothing more.
+func (w *waiting) run(app *appKeys, revision int) (done bool, err error) {
+	if m := app.parsedManifest(); m.Schedule != "" {
+		return app.status.Revision == revision, nil
+	}
+	run, there := app.runs[strconv.Itoa(revision)]
+	switch {
+	case !there, run.Phase == state.RunPending, run.Phase == state.RunRunning:
+		return false, nil
+	case run.Phase == state.RunCompleted:
+		return true, nil
+	}
+	for _, line := range run.Log {
+		w.progress.quote(line)
+	}
+	says := string(run.Phase)
+	if run.ExitCode != nil {
+		says += " with exit code " + strconv.Itoa(*run.ExitCode)
+	}
+	return false, errors.New(joinText(fmt.Sprintf("the run of %s: %s", w.ref, says), run.Reason))
+}
+
+// tell says what has changed.
+func (w *waiting) tell(app *appKeys, revision int) {
+	if app.status == nil {
+		return
+	}
+	c := containerReport{Ref: w.ref, Status: *app.status}
+	text := fmt.Sprintf("%s: %s, %d of %d healthy", w.ref, c.State, c.Healthy, c.Wanted)
+	if c.Revision > 0 {
+		text += ", revision " + strconv.Itoa(max(c.Revision, revision))
+	}
+	why := []string{c.Reason}
+	if r := c.Rollout; r != nil {
+		why = append(why, fmt.Sprintf("%s: %d updated", r.Phase, r.Updated), r.Reason)
+	}
+	why = append(append(why, prefixed("run ", c.Run)), c.Waiting...)
+	for _, slot := range c.Slots {
+		if slot.Phase != state.PhaseHealthy && slot.Reason != "" {
+			why = append(why, fmt.Sprintf("%d: %s", slot.Slot, slot.Reason))
+			break // the others have likely the same
+		}
+	}
+	if text = joinText(append([]string{text}, why...)...); text != w.told {
+		w.told = text
+		w.progress.done("%s", text)
+	}
+}
