@@ -83,6 +83,8 @@ func TestWhatWaitWaitsFor(t *testing.T) {
 	tests := map[string]struct {
 		keys   map[string]string
 		canary bool
+		before bool   // the manifest was written again since
+		gaveUp string // what an instance did, and why
 		done   bool
 		fails  string
 	}{
@@ -100,8 +102,11 @@ func TestWhatWaitWaitsFor(t *testing.T) {
 		"updating":           {keys: rollout(state.RolloutUpdating)},
 		"canary":             {keys: rollout(state.RolloutCanary)},
 		"canary is enough":   {keys: rollout(state.RolloutCanary), canary: true, done: true},
-		"rolling back":       {keys: rollout(state.RolloutRollingBack), fails: "it is rolling back: why"},
+		"rolling back":       {keys: map[string]string{"rollout": `{"from": 3, "to": 2, "phase": "rolling back"}`, "revisions/3": `{"modified": 10, "verdict": "failed", "reason": "why"}`}, fails: "revision 3 of a/b failed: why"},
 		"paused":             {keys: rollout(state.RolloutPaused), fails: "it is paused: why"},
+		"paused before":      {keys: rollout(state.RolloutPaused), before: true},
+		"came up nowhere":    {keys: map[string]string{"status": strings.Replace(healthy, `"healthy": 2`, `"healthy": 1`, 1)}, gaveUp: "no such image", fails: "revision 3 of a/b does not come up: no such image"},
+		"does not in update": {keys: rollout(state.RolloutUpdating), gaveUp: "no such image"},
 		"job before its run": {keys: map[string]string{"manifest": job, "status": `{"revision": 3, "wanted": 1, "state": "pending"}`}},
 		"job runs":           {keys: map[string]string{"manifest": job, "runs/3": `{"phase": "running"}`}},
 		"job completed":      {keys: map[string]string{"manifest": job, "runs/3": `{"phase": "completed", "exit_code": 0}`, "runs/2": `{"phase": "failed"}`}, done: true},
@@ -115,7 +120,14 @@ func TestWhatWaitWaitsFor(t *testing.T) {
 				keys[key] = value
 			}
 			w := waiting{ref: state.Ref{App: "a", Name: "b"}, canary: test.canary, progress: newProgress(t.Output()), since: testNow}
-			done, err := w.look(appOf(keys), testNow)
+			app := appOf(keys)
+			if test.before {
+				app.manifest.Modified, app.revisions[3] = 20, state.Revision{Modified: 20}
+			}
+			if test.gaveUp != "" {
+				app.failed = []state.Observed{{Revision: 2, GaveUp: true, Reason: "not this"}, {Revision: 3, GaveUp: true, Reason: test.gaveUp}}
+			}
+			done, err := w.look(app, testNow)
 			if done != test.done || (err != nil) != (test.fails != "") || err != nil && !strings.Contains(err.Error(), test.fails) {
 				t.Errorf("done %v, %v; want %v, %q", done, err, test.done, test.fails)
 			}
@@ -162,7 +174,7 @@ func appOf(keys map[string]string) *appKeys {
 	var nodes []store.Node
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		at := uint64(10)
-		if key == "status" {
+		if key == "status" || key == "rollout" {
 			at = 12
 		}
 		if keys[key] != "" {

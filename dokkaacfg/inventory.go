@@ -38,9 +38,11 @@ type appKeys struct {
 	status     *state.Status
 	statusAt   uint64 // modifiedIndex of the status
 	rollout    *state.Rollout
+	rolloutAt  uint64 // its modifiedIndex
 	runs       map[string]state.Run
 	slots      map[int]state.Slot
 	revisions  map[int]state.Revision
+	failed     []state.Observed // see readFailed
 	unreadable []string
 }
 
@@ -151,7 +153,7 @@ func (a *appKeys) add(key state.AppKey, node store.Node) {
 	case key.Kind == "rollout" && key.Item == 0:
 		var rollout state.Rollout
 		err = unmarshal(node, &rollout)
-		a.rollout = &rollout
+		a.rollout, a.rolloutAt = &rollout, node.Modified
 	case key.Kind == "runs" && key.ID != "":
 		var run state.Run
 		err = unmarshal(node, &run)

@@ -67,14 +67,14 @@ func troubledNodes() (hosts, apps []store.Node) {
 		lease("10.101.0.6", ""),
 	}
 	apps = []store.Node{
-		{Key: "/apps/dummy/backup/status", Value: `{"wanted": 1, "state": "scheduled", "run": "failed with exit code 2 at 15:00:01"}`},
+		{Key: "/apps/dummy/backup/status", Value: `{"wanted": 1, "state": "failed", "run": "run 20260102t150000z: failed, exit code 2"}`},
 		{Key: "/apps/dummy/canary/status", Value: `{"wanted": 3, "running": 3, "healthy": 3, "revision": 2, "state": "updating",
 			"rollout": {"from": 1, "to": 2, "phase": "canary", "since": "2026-01-02T15:02:00Z", "updated": 1}}`},
 		{Key: "/apps/dummy/db/hosts/1", Value: `{"current": {"host": "10.101.0.5", "revision": 1, "instance": "i1"}}`},
 		{Key: "/apps/dummy/db/status", Value: `{"wanted": 1, "revision": 1, "state": "pending",
 			"slots": [{"slot": 1, "host": "10.101.0.5", "revision": 1, "phase": "failed", "reason": "its volume data is on host 10.101.0.5, which is lost"}]}`},
-		{Key: "/apps/dummy/first/status", Value: `{"wanted": 2, "running": 1, "revision": 1, "state": "updating",
-			"rollout": {"from": 0, "to": 1, "phase": "updating", "since": "2026-01-02T15:04:00Z"},
+		{Key: "/apps/dummy/first/status", Value: `{"wanted": 2, "running": 1, "revision": 2, "state": "updating",
+			"rollout": {"from": 1, "to": 2, "phase": "updating", "since": "2026-01-02T15:04:00Z"},
 			"waiting": ["1: no suitable host (3: memory, 1: constraint host.labels.zone == b)"],
 			"slots": [{"slot": 1, "host": "10.101.0.1", "revision": 1, "phase": "failed", "reason": "ended", "restarts": 4, "exit_code": 1,
 				"log": ["panic: no database", "", "goroutine 1 [running]:"]}]}`},

@@ -43,37 +43,43 @@ func (r report) containersText(now time.Time) string {
 	t.row("CONTAINER", "STATE", "WANTED", "RUNNING", "HEALTHY", "REVISION", "WHY")
 	for _, c := range r.Containers {
 		t.row(c.Ref.String(), c.State, strconv.Itoa(c.Wanted), strconv.Itoa(c.Running), strconv.Itoa(c.Healthy), orDash(c.Revision),
-			joinText(c.rollout(now), c.Reason, prefixed("last run: ", c.Run)))
+			joinText(c.rollout(now), c.reason(), c.Run))
 	}
 	return cmp.Or(t.String(), "No containers: there is no manifest below "+state.AppsDir+".\n")
 }
 
-// rollout is how far an update is, "" if there is none.
+// rollout is how far an update is, "" if there is none; without a time, not for how long.
 func (c containerReport) rollout(now time.Time) string {
 	u := c.Rollout
 	if u == nil {
 		return ""
 	}
 	text := fmt.Sprintf("revision %d -> %d: %d of %d updated", u.From, u.To, u.Updated, c.Wanted)
-	if u.From == 0 {
-		text = fmt.Sprintf("revision %d: %d of %d there", u.To, u.Updated, c.Wanted)
-	}
 	if u.Failures > 0 {
 		text += ", " + plural(u.Failures, "failure", "failures")
 	}
 	if string(u.Phase) != c.State {
 		text = string(u.Phase) + ", " + text
 	}
-	if !u.Since.IsZero() {
+	if !u.Since.IsZero() && !now.IsZero() {
 		text += ", for " + now.Sub(u.Since).Round(time.Second).String()
 	}
-	if u.Reason != "" && u.Reason != c.Reason {
-		text += ": " + u.Reason
-	}
-	if u.Phase == state.RolloutCanary {
-		text += "; dokkaacfg promote " + c.Ref.String() + " goes on"
+	text += strings.TrimSuffix(": "+u.Reason, ": ")
+	switch u.Phase {
+	case state.RolloutCanary:
+		return text + " (dokkaacfg promote " + c.Ref.String() + ")"
+	case state.RolloutPaused:
+		return text + "; it goes on when the manifest is written again"
 	}
 	return text
+}
+
+// reason is that of the state, "" if the rollout says it.
+func (c containerReport) reason() string {
+	if c.Rollout != nil && c.Rollout.Reason == c.Reason {
+		return ""
+	}
+	return c.Reason
 }
 
 // instancesText is where each instance is, with the last words of those that failed.
@@ -112,15 +118,11 @@ func (r report) problemsText() string {
 	var text strings.Builder
 	for _, c := range r.Containers {
 		for _, waiting := range c.Waiting {
-			fmt.Fprintf(&text, "%s waits: %s\n", c.Ref, waiting)
+			count, why, _ := strings.Cut(waiting, ": ")
+			fmt.Fprintf(&text, "%s: %s not placed: %s\n", c.Ref, count, why)
 		}
 		for _, problem := range c.Errors {
 			fmt.Fprintf(&text, "%s: its manifest is refused: %s\n", c.Ref, problem)
-		}
-	}
-	for _, v := range r.Volumes {
-		if v.HostState != hostReady && len(v.UsedBy) > 0 {
-			fmt.Fprintf(&text, "volume %s of %s is on host %s, which is %s\n", v.DockerName, strings.Join(v.UsedBy, ", "), v.Host, v.HostState)
 		}
 	}
 	return text.String()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/internal/store"
 	"github.com/dokkaa/dokkaa/manifest"
 )
 
@@ -32,6 +33,9 @@ func (c *waitCommand) Run(ctx context.Context, s *session) error {
 		return follow(ctx, p, func(ctx context.Context) (bool, error) {
 			app, err := readApp(ctx, keys, ref)
 			if err != nil {
+				return false, err
+			}
+			if err := app.readFailed(ctx, keys); err != nil {
 				return false, err
 			}
 			now := time.Now()
@@ -73,12 +77,54 @@ func (w *waiting) look(app *appKeys, now time.Time) (done bool, err error) {
 		return false, nil // the scheduler has not looked at the manifest yet
 	case app.revisions[revision].Verdict == state.VerdictFailed:
 		return false, fmt.Errorf("revision %d of %s failed: %s", revision, w.ref, cmp.Or(app.revisions[revision].Reason, status.Reason, "no reason is known"))
+	case app.gaveUp(revision) != "":
+		return false, fmt.Errorf("revision %d of %s does not come up: %s", revision, w.ref, app.gaveUp(revision))
 	case app.rollout != nil:
-		return w.rollout(*app.rollout, revision)
+		return w.rollout(app, revision)
 	case app.isJob():
 		return w.run(app, revision)
 	}
 	return app.settled(revision), nil
+}
+
+// maxFailed is of how many failed instances one wants to know more.
+const maxFailed = 3
+
+// readFailed reads what hosts say of instances that failed.
+func (a *appKeys) readFailed(ctx context.Context, keys clusterKeys) error {
+	if a.status == nil {
+		return nil
+	}
+	for _, slot := range a.status.Slots {
+		current := a.slots[slot.Slot].Current
+		if slot.Phase != state.PhaseFailed || current == nil || len(a.failed) == maxFailed {
+			continue
+		}
+		node, err := keys.Get(ctx, state.InstanceKey(current.Host, current.Instance))
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		var observed state.Observed
+		if err == nil {
+			err = unmarshal(node, &observed)
+		}
+		if err != nil {
+			return err
+		}
+		a.failed = append(a.failed, observed)
+	}
+	return nil
+}
+
+// gaveUp says why an instance of the revision will not come up, "" if none said so. While an update
+// is under way, the scheduler judges what follows from it.
+func (a *appKeys) gaveUp(revision int) string {
+	for _, o := range a.failed {
+		if o.GaveUp && o.Revision == revision && a.rollout == nil {
+			return cmp.Or(o.Reason, "its host gave up")
+		}
+	}
+	return ""
 }
 
 // wantedRevision is the newest one that came from the manifest as it is now.
@@ -103,11 +149,11 @@ func (a *appKeys) isJob() bool {
 	return m != nil && m.Mode == manifest.JobMode
 }
 
-func (w *waiting) rollout(r state.Rollout, revision int) (done bool, err error) {
-	switch r.Phase {
-	case state.RolloutPaused, state.RolloutRollingBack:
-		return false, fmt.Errorf("the update of %s to revision %d failed, it is %s: %s", w.ref, revision, r.Phase, r.Reason)
-	case state.RolloutCanary:
+func (w *waiting) rollout(app *appKeys, revision int) (done bool, err error) {
+	switch r := app.rollout; {
+	case r.Phase == state.RolloutPaused && app.rolloutAt > app.manifest.Modified: // not because of the manifest before
+		return false, fmt.Errorf("the update of %s to revision %d failed, it is paused: %s", w.ref, revision, r.Reason)
+	case r.Phase == state.RolloutCanary:
 		return w.canary, nil
 	}
 	return false, nil
@@ -145,11 +191,8 @@ func (w *waiting) tell(app *appKeys, revision int) {
 	if c.Revision > 0 {
 		text += ", revision " + strconv.Itoa(max(c.Revision, revision))
 	}
-	why := []string{c.Reason}
-	if r := c.Rollout; r != nil {
-		why = append(why, fmt.Sprintf("%s: %d updated", r.Phase, r.Updated), r.Reason)
-	}
-	why = append(append(why, prefixed("run ", c.Run)), c.Waiting...)
+	why := []string{c.rollout(time.Time{}), c.reason()}
+	why = append(append(why, c.Run), c.Waiting...)
 	for _, slot := range c.Slots {
 		if slot.Phase != state.PhaseHealthy && slot.Reason != "" {
 			why = append(why, fmt.Sprintf("%d: %s", slot.Slot, slot.Reason))
