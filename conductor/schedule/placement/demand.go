@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unique"
 
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/manifest"
@@ -21,9 +22,9 @@ type Demand struct {
 	cpus        int64 // reserved, in millionths of a core
 	memory      int64 // reserved, in bytes
 
-	// taste is all that it asks of hosts' attributes, as text; "" if nothing. Demands of the same
+	// taste is all that it asks of hosts' attributes, as text; zero if nothing. Demands of the same
 	// taste find the same hosts suitable, and share what was found out.
-	taste       string
+	taste       unique.Handle[string]
 	constraints []manifest.Condition
 	affinities  []manifest.Affinity
 	spread      []manifest.Spread
@@ -66,7 +67,7 @@ func NewDemand(ref state.Ref, m *manifest.Manifest) *Demand {
 	slices.SortFunc(d.ports, func(a, b port) int { return cmp.Compare(a.number, b.number) })
 	if len(d.constraints)+len(d.affinities)+len(d.spread) > 0 {
 		text, _ := json.Marshal([]any{d.constraints, d.affinities, d.spread}) // texts and numbers only
-		d.taste = string(text)
+		d.taste = unique.Make(string(text))
 	}
 	return d
 }

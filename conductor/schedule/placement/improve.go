@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"unique"
 )
 
 // Candidate is an instance that may be moved.
@@ -46,7 +47,7 @@ func (m *Map) Improve(candidates func(ip string) []Candidate) (move Move, ok boo
 
 // level finds the move that evens out totals most.
 func (m *Map) level(candidates func(string) []Candidate) (best Move, ok bool) {
-	emptiest := map[*taste]int{}
+	emptiest := map[unique.Handle[string]]int{}
 	for _, from := range slices.Backward(m.open) {
 		if from.total < m.open[0].total+2 {
 			break
@@ -55,11 +56,12 @@ func (m *Map) level(candidates func(string) []Candidate) (best Move, ok bool) {
 		for _, c := range candidates(from.IP) {
 			// Whatever else it asks for: without this, hosts that must stay full cost a walk for
 			// each candidate.
-			t := m.tasteOf(c.Demand)
-			if _, known := emptiest[t]; !known {
-				emptiest[t] = m.emptiest(t)
+			lowest, known := emptiest[c.Demand.taste]
+			if !known {
+				lowest = m.emptiest(m.tasteOf(c.Demand))
+				emptiest[c.Demand.taste] = lowest
 			}
-			if emptiest[t] > total {
+			if lowest > total {
 				continue
 			}
 			l := m.leaving(c.Demand, from)
@@ -148,9 +150,10 @@ type leaving struct {
 
 // leaving looks at an instance that is counted on a host.
 func (m *Map) leaving(d *Demand, from *host) leaving {
-	l := leaving{query: m.query(d), from: from}
+	l := leaving{query: m.query(d, Options{}), from: from}
 	copies := l.copies(from)
 	l.stuck = copies == 0 || copies == 1 && l.container.needed[from] > 0
+	l.census = l.taste.census(l.container)
 	l.taste.enter(l.census, from, -1)
 	l.least = l.score(from)
 	return l

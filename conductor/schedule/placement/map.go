@@ -22,6 +22,7 @@ package placement
 
 import (
 	"slices"
+	"unique"
 
 	"github.com/dokkaa/dokkaa/internal/state"
 )
@@ -32,7 +33,7 @@ type Map struct {
 	open       []*host // those that take new instances, by load
 	containers map[state.Ref]*container
 	doubled    map[*container]struct{} // those with two or more instances on a host
-	tastes     map[string]*taste
+	tastes     map[unique.Handle[string]]*taste
 	free       []int // indexes of forgotten hosts
 	versions   int   // of hosts' attributes that were given out
 }
@@ -48,7 +49,10 @@ type container struct {
 
 // NewMap returns a map without hosts.
 func NewMap() *Map {
-	return &Map{hosts: map[string]*host{}, containers: map[state.Ref]*container{}, doubled: map[*container]struct{}{}, tastes: map[string]*taste{}}
+	return &Map{
+		hosts: map[string]*host{}, containers: map[state.Ref]*container{},
+		doubled: map[*container]struct{}{}, tastes: map[unique.Handle[string]]*taste{},
+	}
 }
 
 // SetHosts says which hosts there are, by IP. What is counted on others stays counted.
