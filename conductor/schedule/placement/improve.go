@@ -1,9 +1,11 @@
 package placement
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"unique"
 )
 
@@ -115,7 +117,9 @@ func (m *Map) part(candidates func(string) []Candidate) (best Move, ok bool) {
 	return best, ok
 }
 
-func byRef(a, b *container) int { return compareRefs(a.ref, b.ref) }
+func byRef(a, b *container) int {
+	return cmp.Or(strings.Compare(a.ref.App, b.ref.App), strings.Compare(a.ref.Name, b.ref.Name))
+}
 
 // crowded are the open hosts, the fullest first, where a container has so many copies more than
 // elsewhere that moving one could gain more than that.

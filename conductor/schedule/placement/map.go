@@ -42,9 +42,9 @@ type Map struct {
 type container struct {
 	ref     state.Ref
 	at      map[*host]int
-	doubled int                         // hosts with two or more
-	needed  map[*host]int               // instances there that must be near it
-	shunned map[*host]map[state.Ref]int // instances there that must be apart from it
+	doubled int                      // hosts with two or more
+	needed  map[*host]int            // instances there that must be near it
+	shunned map[*host]map[string]int // instances there that must be apart from it, by name in the app
 }
 
 // NewMap returns a map without hosts.
@@ -142,16 +142,17 @@ func (m *Map) Add(d *Demand, ip string) {
 	for _, o := range d.apart {
 		c := m.container(o.ref)
 		if c.shunned == nil {
-			c.shunned = map[*host]map[state.Ref]int{}
+			c.shunned = map[*host]map[string]int{}
 		}
 		if c.shunned[h] == nil {
-			c.shunned[h] = map[state.Ref]int{}
+			c.shunned[h] = map[string]int{}
 		}
-		c.shunned[h][d.Ref]++
+		c.shunned[h][d.Ref.Name]++
 	}
 }
 
-// Remove takes back an Add of the same demand.
+// Remove takes back an Add. It needs the demand that was added: one made of another manifest may
+// have reserved something else.
 func (m *Map) Remove(d *Demand, ip string) {
 	h, c := m.hosts[ip], m.containers[d.Ref]
 	if h == nil || c == nil || c.at[h] == 0 {
@@ -171,7 +172,7 @@ func (m *Map) Remove(d *Demand, ip string) {
 	}
 	for _, o := range d.apart {
 		c := m.container(o.ref)
-		if decrease(c.shunned[h], d.Ref); len(c.shunned[h]) == 0 {
+		if decrease(c.shunned[h], d.Ref.Name); len(c.shunned[h]) == 0 {
 			delete(c.shunned, h)
 		}
 		m.drop(c)
@@ -211,7 +212,9 @@ func (m *Map) count(h *host, d *Demand, n int) {
 }
 
 func decrease[K comparable](counts map[K]int, key K) {
-	if counts[key]--; counts[key] <= 0 {
+	if counts[key] > 1 {
+		counts[key]--
+	} else {
 		delete(counts, key)
 	}
 }

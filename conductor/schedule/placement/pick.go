@@ -4,10 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"unique"
-
-	"github.com/dokkaa/dokkaa/internal/state"
 )
 
 // Options narrow a Pick.
@@ -100,7 +97,7 @@ type query struct {
 	Options
 	container   *container // nil if there is no instance of it
 	taste       *taste
-	census      census // where a score is asked for
+	census      census       // where a score is asked for
 	near, apart []*container // nil where there is no instance
 }
 
@@ -146,7 +143,7 @@ func (q *query) refusal(h *host) string {
 	}
 	if q.container != nil && len(q.container.shunned) > 0 {
 		if by := q.container.shunned[h]; len(by) > 0 {
-			return apartFrom(q.name(slices.MinFunc(slices.Collect(maps.Keys(by)), compareRefs)))
+			return apartFrom(slices.Min(slices.Collect(maps.Keys(by))))
 		}
 	}
 	return q.room(h)
@@ -184,16 +181,4 @@ func (q *query) room(h *host) string {
 		return "memory"
 	}
 	return ""
-}
-
-// name is what the container's manifest would call another.
-func (q *query) name(ref state.Ref) string {
-	if ref.App == q.Ref.App {
-		return ref.Name
-	}
-	return ref.String()
-}
-
-func compareRefs(a, b state.Ref) int {
-	return cmp.Or(strings.Compare(a.App, b.App), strings.Compare(a.Name, b.Name))
 }

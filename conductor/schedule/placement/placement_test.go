@@ -68,8 +68,6 @@ func TestPick(t *testing.T) {
 		{name: "shunned everywhere", has: map[string][]*placement.Demand{
 			a: {demand("db", manifest.Manifest{Apart: []string{"web"}})}, b: {demand("db", manifest.Manifest{Apart: []string{"web"}})}, c: {demand("aa", manifest.Manifest{Apart: []string{"web"}})}},
 			want: "no suitable host (2: apart from db, 1: apart from aa)"},
-		{name: "apart from itself", has: map[string][]*placement.Demand{a: {demand("web", manifest.Manifest{})}, b: {demand("web", manifest.Manifest{})}, c: {demand("web", manifest.Manifest{})}},
-			ask: manifest.Manifest{Apart: []string{"web"}}, want: "no suitable host (3: max_per_host)"},
 		{name: "host port", has: map[string][]*placement.Demand{a: {demand("x", manifest.Manifest{Services: port})}}, ask: manifest.Manifest{Services: port}, want: b},
 		{name: "host port taken", has: map[string][]*placement.Demand{
 			a: {demand("x", manifest.Manifest{Services: port})}, b: {demand("x", manifest.Manifest{Services: port})}, c: {demand("x", manifest.Manifest{Services: port})}},
@@ -150,7 +148,7 @@ func TestFits(t *testing.T) {
 	m.SetHosts(hosts)
 	web := demand("web", manifest.Manifest{
 		Constraints: []manifest.Condition{condition("host.labels.zone", manifest.Equal, "a")}, MaxPerHost: 1,
-		Near: []string{"db"}, Apart: []string{"web", "noisy"}, Resources: manifest.Resources{Reserve: manifest.Reservation{CPUs: 2}},
+		Near: []string{"db"}, Apart: []string{"noisy"}, Resources: manifest.Resources{Reserve: manifest.Reservation{CPUs: 2}},
 		Services: map[string]manifest.Service{"web": {Port: 80, HostPort: 80}},
 	})
 	fits := func(ip, want string) {
