@@ -69,8 +69,7 @@ func (m *Map) SetHosts(hosts map[string]Host) {
 	for ip, h := range m.hosts {
 		if _, ok := hosts[ip]; !ok && h.known {
 			changed = true
-			m.set(h, Host{IP: ip})
-			h.known, h.version = false, 0
+			h.known = false
 			m.forget(h)
 		}
 	}

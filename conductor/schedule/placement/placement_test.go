@@ -180,3 +180,34 @@ func TestFits(t *testing.T) {
 	m.SetHosts(hosts)
 	fits("10.0.0.1", "constraint host.labels.zone == a")
 }
+
+// TestSetHosts changes one thing of a host at a time.
+func TestSetHosts(t *testing.T) {
+	d := demand("web", manifest.Manifest{
+		Constraints: []manifest.Condition{condition("host.arch", manifest.Equal, "amd64"), condition("host.labels.zone", manifest.Equal, "a")},
+		Resources:   manifest.Resources{Reserve: manifest.Reservation{CPUs: 1, Memory: 1}},
+	})
+	m := placement.NewMap()
+	for _, test := range []struct {
+		host placement.Host
+		want string
+	}{
+		{placement.Host{Arch: "amd64", Labels: map[string]string{"zone": "a"}, CPUs: 1, Memory: 1}, ""},
+		{placement.Host{Arch: "amd64", Labels: map[string]string{"zone": "a"}, CPUs: .5, Memory: 1}, "cpus"},
+		{placement.Host{Arch: "amd64", Labels: map[string]string{"zone": "a"}, CPUs: 1, Memory: 1}, ""},
+		{placement.Host{Arch: "amd64", Labels: map[string]string{"zone": "b"}, CPUs: 1, Memory: 1}, "constraint host.labels.zone == a"},
+		{placement.Host{Arch: "arm64", Labels: map[string]string{"zone": "b"}, CPUs: 1, Memory: 1}, "constraint host.arch == amd64"},
+		{placement.Host{Arch: "amd64", Labels: map[string]string{"zone": "b"}, CPUs: 1, Memory: 1}, "constraint host.labels.zone == a"},
+		{placement.Host{Arch: "amd64", Labels: map[string]string{"zone": "a"}, CPUs: 1, Memory: 1, Refuses: "drained"}, "drained"},
+		{placement.Host{Arch: "amd64", Labels: map[string]string{"zone": "a"}, CPUs: 1, Memory: 1}, ""},
+	} {
+		m.SetHosts(map[string]placement.Host{"10.0.0.1": test.host})
+		if got := m.Takes(d, "10.0.0.1"); got != test.want {
+			t.Errorf("%+v: got %q, want %q", test.host, got, test.want)
+		}
+	}
+	m.SetHosts(nil)
+	if got := m.Takes(d, "10.0.0.1"); got != "it is not in the cluster" {
+		t.Errorf("a host that left: %q", got)
+	}
+}
