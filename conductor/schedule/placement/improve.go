@@ -154,17 +154,15 @@ type leaving struct {
 
 // leaving looks at an instance that is counted on a host.
 func (m *Map) leaving(d *Demand, from *host) leaving {
-	l := leaving{query: m.query(d, Options{}), from: from}
-	copies := l.copies(from)
-	l.stuck = copies == 0 || copies == 1 && l.container.needed[from] > 0
-	l.census = l.taste.census(l.container)
-	l.taste.enter(l.census, from, -1)
+	l := leaving{query: m.query(d, Options{Instead: from.IP}), from: from}
+	l.count()
 	l.least = l.score(from)
+	l.stuck = l.leaves == nil || l.copies(from) == 0 && l.container.needed[from] > 0
 	return l
 }
 
 // gain is how many copies fewer the other host has.
-func (l *leaving) gain(to *host) int { return l.copies(l.from) - l.copies(to) }
+func (l *leaving) gain(to *host) int { return l.copies(l.from) + 1 - l.copies(to) }
 
 // mayGo tells whether the other host will do, no preference is given up, and nobody who must be
 // near is left alone.

@@ -198,13 +198,16 @@ func (w *model) used(ip string) float64 {
 }
 
 func (w *model) pick(ref state.Ref, m *manifest.Manifest, opts placement.Options) (string, placement.Refusals) {
-	best, refusals := "", placement.Refusals{}
+	best, refusals, full := "", placement.Refusals{}, w
+	if i := slices.IndexFunc(w.instances, func(i instance) bool { return i.ref == ref && i.ip == opts.Instead }); i >= 0 {
+		w = w.without(i)
+	}
 	for _, ip := range w.ips() {
 		if reason := w.refusal(ref, m, ip, opts); reason != "" {
 			refusals[reason]++
 		} else if best == "" || cmp.Or(
 			cmp.Compare(w.score(ref, m, best), w.score(ref, m, ip)), w.copies(ref, ip)-w.copies(ref, best),
-			w.total(ip)-w.total(best), cmp.Compare(w.used(ip), w.used(best))) < 0 {
+			full.total(ip)-full.total(best), cmp.Compare(full.used(ip), full.used(best))) < 0 {
 			best = ip
 		}
 	}

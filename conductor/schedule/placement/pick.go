@@ -12,11 +12,11 @@ type Options struct {
 	Only    []string          // the hosts that will do; nil: any
 	Else    string            // why the others won't
 	Exclude map[string]string // hosts not to use, with the reason
+	Instead string            // host of an instance that this one takes the place of: it is no copy, then
 }
 
 // Pick chooses the host for one more instance, without adding it. If there is none, refusals
-// count every host of the cluster under its first reason. An instance that is to replace another
-// counts the other as a copy, unless that was removed before.
+// count every host of the cluster under its first reason.
 func (m *Map) Pick(d *Demand, opts Options) (ip string, refusals Refusals) {
 	q := m.query(d, opts)
 	if best := m.best(q); best != nil {
@@ -40,7 +40,7 @@ func (m *Map) best(q *query) *host {
 	}
 	var best *host
 	var bestScore, bestCopies int
-	q.census = q.taste.census(q.container)
+	q.count()
 	limit := q.taste.limit(q.census)
 	for _, h := range hosts {
 		if q.taste.refusal(h) != "" {
@@ -97,12 +97,16 @@ type query struct {
 	Options
 	container   *container // nil if there is no instance of it
 	taste       *taste
-	census      census       // where a score is asked for
+	leaves      *host        // where an instance of the container is not counted, nil if all are
+	census      census       // once count was called
 	near, apart []*container // nil where there is no instance
 }
 
 func (m *Map) query(d *Demand, opts Options) *query {
 	q := &query{Demand: d, Options: opts, container: m.containers[d.Ref], taste: m.tasteOf(d)}
+	if h := m.hosts[opts.Instead]; q.container.on(h) > 0 {
+		q.leaves = h
+	}
 	for _, o := range d.near {
 		q.near = append(q.near, m.containers[o.ref])
 	}
@@ -112,10 +116,24 @@ func (m *Map) query(d *Demand, opts Options) *query {
 	return q
 }
 
+// count prepares for asking for scores.
+func (q *query) count() {
+	q.census = q.taste.census(q.container)
+	if q.leaves != nil {
+		q.taste.enter(q.census, q.leaves, -1)
+	}
+}
+
 func (q *query) score(h *host) int { return q.taste.score(q.census, h) }
 
 // copies is how many instances of the container the host has.
-func (q *query) copies(h *host) int { return q.container.on(h) }
+func (q *query) copies(h *host) int {
+	n := q.container.on(h)
+	if h == q.leaves {
+		n--
+	}
+	return n
+}
 
 func (c *container) on(h *host) int {
 	if c == nil {

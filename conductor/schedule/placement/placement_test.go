@@ -85,6 +85,10 @@ func TestPick(t *testing.T) {
 			opts: placement.Options{Only: []string{b}, Else: "volume data is on 10.0.0.2"}, want: "no suitable host (2: volume data is on 10.0.0.2, 1: lost)"},
 		{name: "only none", opts: placement.Options{Only: []string{}, Else: "there is no volume data"}, want: "no suitable host (3: there is no volume data)"},
 		{name: "exclude", opts: placement.Options{Exclude: map[string]string{a: "it failed there"}}, want: b},
+		{name: "instead of a copy in its zone", has: map[string][]*placement.Demand{
+			a: {demand("web", manifest.Manifest{})}, b: {demand("x", manifest.Manifest{})}, c: {demand("web", manifest.Manifest{})}},
+			ask:  manifest.Manifest{Spread: []manifest.Spread{{Attribute: "host.labels.zone", Weight: 50}}},
+			opts: placement.Options{Instead: a, Exclude: map[string]string{a: "drained"}}, want: b},
 		{name: "no hosts", hosts: func(hosts map[string]placement.Host) { clear(hosts) }, want: "no suitable host (no host has joined)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -52,6 +52,8 @@ func step(t *rapid.T, w *model, m *placement.Map) {
 
 func drawOptions(t *rapid.T) placement.Options {
 	switch rapid.IntRange(0, 9).Draw(t, "options") {
+	case 7:
+		return placement.Options{Instead: "10.0.0.2", Exclude: map[string]string{"10.0.0.2": "it leaves"}}
 	case 8:
 		return placement.Options{Only: []string{"10.0.0.2", "10.0.0.1"}, Else: "it is elsewhere"}
 	case 9:
