@@ -36,7 +36,8 @@ type machine struct {
 // containerEvents are Docker's events after which its list of containers is another. Those of
 // networks tell that a container was put on one, or taken off.
 var containerEvents = url.Values{"type": {"container", "network"},
-	"event": {"create", "start", "die", "destroy", "rename", "pause", "unpause", "oom", "connect", "disconnect"}}
+	"event": {"create", "start", "die", "destroy", "rename", "pause", "unpause", "oom", "connect", "disconnect",
+		"health_status"}}
 
 // newMachine is the machine of the Docker Engine that the settings name. It does no I/O.
 func newMachine(settings Settings, cluster func() string, log *slog.Logger) (machine, error) {

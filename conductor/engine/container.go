@@ -91,9 +91,11 @@ type Container struct {
 	ID      string
 	Name    string
 	Status  Status
-	Detail  string      // Docker's own words: "Exited (137) 2 seconds ago"
-	Addr    netip.Addr  // on the network Network; zero unless running
-	Ports   map[int]int // container's port -> published port
+	Detail  string        // Docker's own words: "Exited (137) 2 seconds ago"
+	Health  Health        // by the image's HEALTHCHECK, while it runs
+	Up      time.Duration // since it was started, at least; 0 unless it runs
+	Addr    netip.Addr    // on the network Network; zero unless running
+	Ports   map[int]int   // container's port -> published port
 	Created time.Time
 	ImageID string
 	Volumes []string // names of those that it may write to

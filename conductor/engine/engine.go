@@ -93,16 +93,14 @@ func (e *Engine) Rename(ctx context.Context, id, name string) error {
 // Stop ends a container, with SIGTERM and after grace with SIGKILL, and removes it with its
 // anonymous volumes. One that is gone already counts as stopped.
 func (e *Engine) Stop(ctx context.Context, id string, grace time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, grace+quickTimeout)
+	if err := e.Halt(ctx, id, grace); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, quickTimeout)
 	defer cancel()
 	client, err := e.Docker.Client(ctx)
 	if err != nil {
 		return err
-	}
-	err = client.StopContainerWithContext(id, uint(grace.Seconds()), ctx)
-	var notRunning *dockerclient.ContainerNotRunning
-	if err != nil && !errors.As(err, &notRunning) && !docker.IsNotFound(err) {
-		return fmt.Errorf("stop container: %w", err)
 	}
 	err = client.RemoveContainer(dockerclient.RemoveContainerOptions{ID: id, Force: true, RemoveVolumes: true, Context: ctx})
 	if err != nil && !docker.IsNotFound(err) {

@@ -42,6 +42,9 @@ func TestEngine(t *testing.T) {
 		"volumes of others":           testOtherVolumes,
 		"images and a registry":       testImages,
 		"off the network":             testDetached,
+		"commands in a container":     testExec,
+		"health by the image":         testImageHealth,
+		"ended and kept":              testHalt,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, h) })
 	}
@@ -218,7 +221,7 @@ func testEnds(t *testing.T, h *testHost) {
 		})
 	}
 	exit, err := h.engine.Exit(t.Context(), failed)
-	if err != nil || exit.OutOfMemory || !strings.Contains(exit.LastLine, "/nowhere") {
+	if err != nil || exit.OutOfMemory || !strings.Contains(exit.LastLine(), "/nowhere") {
 		t.Errorf("how it ended: %+v, %v", exit, err)
 	}
 	if err := h.engine.Start(t.Context(), killed); err != nil {
@@ -277,12 +280,17 @@ func testHangs(t *testing.T, h *testHost) {
 	}()
 	s := spec(10, "ihangs")
 	for name, call := range map[string]func(context.Context) error{
-		"List":          func(ctx context.Context) error { _, err := h.engine.List(ctx); return err },
-		"Clusters":      func(ctx context.Context) error { _, err := h.engine.Clusters(ctx); return err },
-		"Create":        func(ctx context.Context) error { _, err := h.engine.Create(ctx, s); return err },
-		"Start":         func(ctx context.Context) error { return h.engine.Start(ctx, "x") },
-		"Rename":        func(ctx context.Context) error { return h.engine.Rename(ctx, "x", "y") },
-		"Stop":          func(ctx context.Context) error { return h.engine.Stop(ctx, "x", time.Second) },
+		"List":     func(ctx context.Context) error { _, err := h.engine.List(ctx); return err },
+		"Clusters": func(ctx context.Context) error { _, err := h.engine.Clusters(ctx); return err },
+		"Create":   func(ctx context.Context) error { _, err := h.engine.Create(ctx, s); return err },
+		"Start":    func(ctx context.Context) error { return h.engine.Start(ctx, "x") },
+		"Rename":   func(ctx context.Context) error { return h.engine.Rename(ctx, "x", "y") },
+		"Stop":     func(ctx context.Context) error { return h.engine.Stop(ctx, "x", time.Second) },
+		"Halt":     func(ctx context.Context) error { return h.engine.Halt(ctx, "x", time.Second) },
+		"Exec": func(ctx context.Context) error {
+			_, err := h.engine.Exec(ctx, "x", []string{"x"}, "x")
+			return err
+		},
 		"Pull":          func(ctx context.Context) error { return h.engine.Pull(ctx, "x") },
 		"EnsureNetwork": h.engine.EnsureNetwork,
 		"another's List": func(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -13,14 +14,23 @@ import (
 
 const (
 	exitTimeout = 2 * time.Second // of Exit: it holds up the container's restart
-	lineLimit   = 200             // characters of a log's last line
-	lineBytes   = 64 << 10        // of the log's end that are looked at for it
+	logLines    = 10              // of a log's end
+	lineLimit   = 200             // characters of each
+	lineBytes   = 64 << 10        // of the log's end that are looked at for them
 )
 
 // Exit is how a container ended.
 type Exit struct {
-	OutOfMemory bool   // Docker says that it was killed for that
-	LastLine    string // of its log, cut to what fits into a reason; empty if there is none
+	OutOfMemory bool     // Docker says that it was killed for that
+	Log         []string // last lines of this run's log, each cut to what fits into a reason
+}
+
+// LastLine is the log's last line, "" if there is none.
+func (x Exit) LastLine() string {
+	if len(x.Log) == 0 {
+		return ""
+	}
+	return x.Log[len(x.Log)-1]
 }
 
 // Exit tells how a container ended that did.
@@ -37,12 +47,12 @@ func (e *Engine) Exit(ctx context.Context, id string) (Exit, error) {
 	}
 	exit := Exit{OutOfMemory: container.State.OOMKilled}
 	var last tail
-	err = client.Logs(dockerclient.LogsOptions{Container: id, Context: ctx, Tail: "1", Stdout: true, Stderr: true,
-		OutputStream: &last, ErrorStream: &last, RawTerminal: container.Config.Tty})
+	err = client.Logs(dockerclient.LogsOptions{Container: id, Context: ctx, Tail: strconv.Itoa(logLines), Stdout: true, Stderr: true,
+		Since: container.State.StartedAt.Unix(), OutputStream: &last, ErrorStream: &last, RawTerminal: container.Config.Tty})
 	if err != nil {
 		return exit, fmt.Errorf("read the container's log: %w", err)
 	}
-	exit.LastLine = readable(string(last.end))
+	exit.Log = readableLines(string(last.end))
 	return exit, nil
 }
 
@@ -60,17 +70,29 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// readable is the text's last line, without what would spoil a terminal and not longer than
-// lineLimit.
+// readable is the text's last line, as of readableLines.
 func readable(text string) string {
-	text = strings.TrimSpace(strings.ToValidUTF8(text, "?"))
-	text = text[strings.LastIndexByte(text, '\n')+1:]
+	return Exit{Log: readableLines(text)}.LastLine()
+}
+
+// readableLines are the text's last lines that are not empty, without what would spoil a terminal
+// and none longer than lineLimit.
+func readableLines(text string) (lines []string) {
+	for line := range strings.Lines(strings.ToValidUTF8(text, "?")) {
+		if line = readableLine(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines[max(0, len(lines)-logLines):]
+}
+
+func readableLine(line string) string {
 	runes := []rune(strings.TrimSpace(strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
-	}, text)))
+	}, line)))
 	if len(runes) > lineLimit {
 		return string(runes[:lineLimit-1]) + "…"
 	}

@@ -23,6 +23,18 @@ func TestReadable(t *testing.T) {
 	}
 }
 
+func TestReadableLines(t *testing.T) {
+	text := "first\n"
+	for range 12 {
+		text += "again\n\n"
+	}
+	text += "  last"
+	lines := readableLines(text)
+	if len(lines) != logLines || lines[0] != "again" || lines[logLines-1] != "last" {
+		t.Errorf("got %q", lines)
+	}
+}
+
 func TestTail(t *testing.T) {
 	var last tail
 	for range 3 {

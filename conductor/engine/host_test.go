@@ -56,7 +56,7 @@ func newTestHost(t *testing.T) *testHost {
 	if h.client, err = h.engine.Docker.Client(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	h.load(t)
+	h.load(t, "nginx")
 	if err := h.engine.EnsureNetwork(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -75,10 +75,10 @@ func (h *testHost) newEngine(t *testing.T, cluster string) *Engine {
 		Nameservers: []string{"192.0.2.53"}, Log: log})
 }
 
-// load loads the image that the tests' containers are of.
-func (h *testHost) load(t *testing.T) {
+// load loads an image of the demo's.
+func (h *testHost) load(t *testing.T, name string) {
 	t.Helper()
-	file, err := os.Open("../../build/images/dockerfile-nginx.tar")
+	file, err := os.Open("../../build/images/dockerfile-" + name + ".tar")
 	if err != nil {
 		t.Fatalf("%v: \"make images\" makes it", err)
 	}

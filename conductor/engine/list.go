@@ -66,7 +66,8 @@ func (e *Engine) list(ctx context.Context, label string) (all []listed, err erro
 }
 
 func (l listed) container() Container {
-	c := Container{ID: l.ID, ImageID: l.ImageID, Status: Status(l.State), Detail: l.Status, Created: time.Unix(l.Created, 0), Ports: map[int]int{}}
+	c := Container{ID: l.ID, ImageID: l.ImageID, Status: Status(l.State), Detail: l.Status, Created: time.Unix(l.Created, 0), Ports: map[int]int{},
+		Health: healthIn(l.Status), Up: upIn(l.Status)}
 	if len(l.Names) > 0 {
 		c.Name = strings.TrimPrefix(l.Names[0], "/")
 	}

@@ -6,6 +6,7 @@
 package docker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -172,19 +173,10 @@ func (e *Engine) version(ctx context.Context) (v serverVersion, err error) {
 // Get asks the Engine for path, "/volumes" or the like, and decodes its answer. It is for what the
 // client does not ask with a context, or does not tell of the answer.
 func (e *Engine) Get(ctx context.Context, path string, query url.Values, into any) error {
-	if _, err := e.Client(ctx); err != nil {
-		return err
-	}
-	e.mu.Lock()
-	api := e.api
-	e.mu.Unlock()
-	if api == "" { // somebody else's try to connect again has just failed
-		return fmt.Errorf("connect to Docker at %s: %w", e.host, dockerclient.ErrConnectionRefused)
-	}
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
-	resp, err := e.get(ctx, "/v"+api+path)
+	resp, err := e.Do(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return err
 	}
@@ -193,6 +185,22 @@ func (e *Engine) Get(ctx context.Context, path string, query url.Values, into an
 		return fmt.Errorf("read the Engine's answer: %w", err)
 	}
 	return nil
+}
+
+// Do sends a request that the client does not send with a context. The path is that of Get, and body
+// is sent as JSON unless it is nil. The caller closes the body of the answer, whose status is one of
+// success; a refusal is an error.
+func (e *Engine) Do(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	if _, err := e.Client(ctx); err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	api := e.api
+	e.mu.Unlock()
+	if api == "" { // somebody else's try to connect again has just failed
+		return nil, fmt.Errorf("connect to Docker at %s: %w", e.host, dockerclient.ErrConnectionRefused)
+	}
+	return e.send(ctx, method, "/v"+api+path, body)
 }
 
 // Filters are the query of a request whose answer is to be filtered: by label and the like.
@@ -204,17 +212,32 @@ func Filters(filters map[string][]string) url.Values {
 	return url.Values{"filters": {string(text)}}
 }
 
-// get sends a request of our own. The caller closes the body of the answer, whose status is 200.
+// get sends a request of our own. The caller closes the body of the answer.
 func (e *Engine) get(ctx context.Context, path string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker"+path, nil)
+	return e.send(ctx, http.MethodGet, path, nil)
+}
+
+func (e *Engine) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var content io.Reader = http.NoBody
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://docker"+path, content)
 	if err != nil {
 		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := e.http.Do(req)
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		defer resp.Body.Close()
 		message, _ := io.ReadAll(io.LimitReader(resp.Body, 1024)) // only to explain the status
 		return nil, &dockerclient.Error{Status: resp.StatusCode, Message: string(message)}

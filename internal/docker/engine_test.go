@@ -211,3 +211,27 @@ func TestErrorClasses(t *testing.T) {
 		})
 	}
 }
+
+func TestDoSendsJSONToTheServersVersion(t *testing.T) {
+	fake := startFakeEngine(t)
+	fake.mux.HandleFunc("POST /v1.50/containers/c1/exec", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || string(body) != `{"Cmd":"true"}` || r.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("got %q as %q, %v", body, r.Header.Get("Content-Type"), err)
+		}
+		w.WriteHeader(http.StatusCreated)
+		fmt.Fprint(w, "made")
+	})
+	e := newTestEngine(t, fake.host)
+	resp, err := e.Do(t.Context(), http.MethodPost, "/containers/c1/exec", map[string]string{"Cmd": "true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if answer, err := io.ReadAll(resp.Body); err != nil || string(answer) != "made" {
+		t.Errorf("answer %q, %v", answer, err)
+	}
+	if _, err := e.Do(t.Context(), http.MethodGet, "/nowhere", nil); !IsNotFound(err) {
+		t.Errorf("what is not there: %v", err)
+	}
+}
