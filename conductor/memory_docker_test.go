@@ -84,6 +84,15 @@ func (d *memoryDocker) Start(_ context.Context, id string) error {
 
 func (d *memoryDocker) Exit(context.Context, string) (engine.Exit, error) { return engine.Exit{}, nil }
 
+func (d *memoryDocker) Exec(context.Context, string, []string, string) (engine.Exec, error) {
+	return engine.Exec{}, nil
+}
+
+func (d *memoryDocker) Halt(context.Context, string, time.Duration) error {
+	d.t.Error("a container is restarted that runs")
+	return nil
+}
+
 func (d *memoryDocker) Rename(_ context.Context, id, name string) error {
 	defer d.tell()
 	d.mu.Lock()

@@ -4,9 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,7 +23,9 @@ type Engine interface {
 	Start(ctx context.Context, id string) error
 	Rename(ctx context.Context, id, name string) error
 	Stop(ctx context.Context, id string, grace time.Duration) error
+	Halt(ctx context.Context, id string, grace time.Duration) error
 	Exit(ctx context.Context, id string) (engine.Exit, error)
+	Exec(ctx context.Context, id string, command []string, after string) (engine.Exec, error)
 }
 
 // Mirror is what the agent needs of a store.Mirror of /apps.
@@ -86,7 +85,7 @@ func New(options Options) *Agent {
 	a := &Agent{Options: options, metrics: newMetrics(options.Metrics), hint: make(chan struct{}, 1), memory: map[string]*memory{},
 		starts: newPlaces(startPlaces), pulls: newPlaces(pullPlaces), stops: newPlaces(stopPlaces), exits: newPlaces(exitPlaces)}
 	a.assigned = newAssignments(options.HostIP, options.Apps)
-	a.prober = newProber(a.Hint)
+	a.prober = newProber(newChecker(options.Engine), a.Hint)
 	a.publisher = newPublisher(options.Store, options.HostIP, func() bool { return options.Apps.Snapshot().Known }, options.Log, a.Hint)
 	a.publisher.published = a.tell
 	return a
@@ -158,7 +157,7 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 	}
 	want, unreadable := a.assigned.look(snapshot)
 	now := time.Now()
-	a.explain(ctx, a.notice(now))
+	a.explain(ctx, a.notice(want, now))
 	actions, retry := Compute(Input{Now: now, Known: snapshot.Known, Desired: want, Unreadable: unreadable,
 		Containers: a.containers, Memory: a.memories(busy)})
 	for _, action := range actions {
@@ -175,8 +174,9 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 	if !retry.IsZero() {
 		wait = min(wait, max(retry.Sub(now), time.Millisecond))
 	}
-	for _, d := range want {
-		if at := a.slowAt(d); at.After(now) {
+	byInstance, _ := sortOut(a.containers)
+	for id, d := range want {
+		if at := a.changes(d, byInstance[id], now); !at.IsZero() {
 			wait = min(wait, at.Sub(now))
 		}
 	}
@@ -224,16 +224,24 @@ func (a *Agent) look(ctx context.Context) error {
 
 // probe keeps a probe on every running instance that is wanted here.
 func (a *Agent) probe(ctx context.Context, want map[string]Desired) {
-	targets, ports := map[string]target{}, map[string][]int{}
-	for _, c := range a.containers {
-		d, wanted := want[c.Instance]
+	instances := map[string]probed{}
+	byInstance, _ := sortOut(a.containers)
+	for id, c := range byInstance {
+		d, wanted := want[id]
 		if !wanted || c.Status != engine.StatusRunning || !c.Addr.IsValid() {
 			continue
 		}
-		targets[c.Instance] = target{container: c.ID, restarts: a.restarts(c.Instance), addr: c.Addr, ports: intsText(d.probed(c))}
-		ports[c.Instance] = d.probed(c)
+		is := probed{target: target{container: c.ID, addr: c.Addr}, checks: d.checks(c), health: c.Health}
+		a.mu.Lock()
+		m := a.recall(id)
+		is.restarts = m.restarts
+		if m.found && !d.Next {
+			is.up = c.Up
+		}
+		a.mu.Unlock()
+		instances[id] = is
 	}
-	a.prober.sync(ctx, targets, ports)
+	a.prober.sync(ctx, instances)
 }
 
 func (a Action) app() string {
@@ -256,22 +264,23 @@ func orElse(a, b string) string {
 	return b
 }
 
-func intsText(numbers []int) string {
-	texts := make([]string, len(numbers))
-	for i, n := range numbers {
-		texts[i] = strconv.Itoa(n)
-	}
-	return strings.Join(texts, ",")
-}
-
 // backoff is how long to wait before the next try after so many failures in a row: nothing the
 // first time, then from one second doubling up to a minute, each with up to a quarter of jitter.
-func backoff(failures int) time.Duration {
-	if failures <= 1 {
+func backoff(failures int) time.Duration { return backoffFrom(time.Second, failures) }
+
+// backoffFrom is backoff that begins with delay, which may be more than a minute.
+func backoffFrom(delay time.Duration, failures int) time.Duration {
+	if failures <= 1 || delay <= 0 {
 		return 0
 	}
-	wait := min(time.Second<<min(failures-2, 6), time.Minute)
-	return wait - time.Duration(rand.Int64N(int64(wait)/4))
+	wait := delay
+	for range failures - 2 {
+		if wait >= longestDelay {
+			break
+		}
+		wait = min(2*wait, longestDelay)
+	}
+	return jitter(wait)
 }
 
 // prune forgets instances that are neither wanted nor there.

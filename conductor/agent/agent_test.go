@@ -86,7 +86,7 @@ func TestCrashLoopBacksOff(t *testing.T) {
 		if starts < 8 || starts > 30 {
 			t.Errorf("%d starts in 10 minutes", starts)
 		}
-		if o := b.observed(idA); o.Phase != state.PhaseFailed || o.Reason != "exited with code 1" {
+		if o := b.observed(idA); o.Phase != state.PhaseFailed || !o.GaveUp || o.Reason != "not healthy within 5m: exited with code 1" {
 			t.Errorf("observed: %+v", o)
 		}
 	})
@@ -241,6 +241,7 @@ func TestInstanceWithoutPortsMustRunForAWhile(t *testing.T) {
 		if o := b.observed(idA); o.Phase != state.PhaseHealthy {
 			t.Errorf("after 4 seconds: %+v", o)
 		}
+		b.pass(10 * time.Second) // until it is steady
 		b.stop()
 		b.store.log = nil
 		b.start()

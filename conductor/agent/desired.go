@@ -111,14 +111,5 @@ func mounts(m *manifest.Manifest, place Place) (all []engine.Mount) {
 	return all
 }
 
-// probed are the ports by which the health of the instance's container is told. Where the
-// revision cannot be read these are the ones that it publishes.
-func (d Desired) probed(c engine.Container) []int {
-	if d.Invalid != "" {
-		return slices.Sorted(maps.Keys(c.Ports))
-	}
-	return d.Ports
-}
-
 // serviceNames are the services in a fixed order.
 func (d Desired) serviceNames() []string { return slices.Sorted(maps.Keys(d.Services)) }

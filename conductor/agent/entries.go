@@ -62,6 +62,7 @@ func (a *Agent) wantedEntries(d Desired, c engine.Container, exists bool, now ti
 	own := a.stateEntry(observed)
 	switch {
 	case !running:
+		own.keep = a.explaining(d.Instance)
 	case health == Unprobed:
 		own.keep = !a.slow(d, now)
 	case observed.Phase == state.PhaseHealthy: // for others it is only when it can be found

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/dokkaa/dokkaa/conductor/engine"
@@ -44,7 +45,7 @@ func exitExplained(c engine.Container, exit engine.Exit) string {
 	if code := exitCode(c); exit.OutOfMemory && code != "" {
 		reason = joinReasons("exited with code "+code, outOfMemory)
 	}
-	return joinReasons(reason, exit.LastLine)
+	return joinReasons(reason, exit.LastLine())
 }
 
 func joinReasons(reason, detail string) string {
@@ -54,7 +55,7 @@ func joinReasons(reason, detail string) string {
 	return fmt.Sprintf("%s: %s", reason, detail)
 }
 
-// explain finds out why containers ended. Until that is known, which is soon, nothing is done for
+// explain finds out how containers ended. Until that is known, which is soon, nothing is done for
 // their instances: after a restart the log would go on with something else.
 func (a *Agent) explain(ctx context.Context, ended []engine.Container) {
 	for _, c := range ended {
@@ -64,12 +65,16 @@ func (a *Agent) explain(ctx context.Context, ended []engine.Container) {
 		a.work.Go(func() {
 			ctx, cancel := outlive(ctx)
 			defer cancel()
-			reason := a.exitOf(ctx, c)
+			exit, err := a.exitOf(ctx, c)
+			if err != nil {
+				a.Log.Debug("ask how a container ended", "container", c.Name, "instance", c.Instance, "err", err)
+			}
 			a.mu.Lock()
 			m := a.recall(c.Instance)
-			m.busy = false
-			if reason != "" {
-				m.reason = reason
+			m.busy, m.explaining = false, false
+			m.log = exit.Log
+			if m.reason != "" {
+				m.reason = exitExplained(c, exit)
 			}
 			a.mu.Unlock()
 			a.Hint()
@@ -77,20 +82,16 @@ func (a *Agent) explain(ctx context.Context, ended []engine.Container) {
 	}
 }
 
-// exitOf is why the container ended, "" if Docker does not say.
-func (a *Agent) exitOf(ctx context.Context, c engine.Container) string {
-	if a.exits.wait(ctx) != nil {
-		return ""
+// exitOf is what Docker says, when it is asked, about how the container ended.
+func (a *Agent) exitOf(ctx context.Context, c engine.Container) (engine.Exit, error) {
+	if err := a.exits.wait(ctx); err != nil {
+		return engine.Exit{}, err
 	}
 	defer a.exits.leave()
-	exit, err := a.Engine.Exit(ctx, c.ID)
-	if err != nil {
-		a.Log.Debug("ask why a container ended", "container", c.Name, "instance", c.Instance, "err", err)
-	}
-	return exitExplained(c, exit)
+	return a.Engine.Exit(ctx, c.ID)
 }
 
-// occupy makes an instance busy, unless it is.
+// occupy makes an instance busy with being explained, unless it is busy.
 func (a *Agent) occupy(instance string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -98,6 +99,15 @@ func (a *Agent) occupy(instance string) bool {
 	if m.busy {
 		return false
 	}
-	m.busy = true
+	m.busy, m.explaining = true, true
 	return true
+}
+
+// exitStatus is the code as a number, nil if Docker does not say it.
+func exitStatus(c engine.Container) *int {
+	code, err := strconv.Atoi(exitCode(c))
+	if err != nil {
+		return nil
+	}
+	return &code
 }

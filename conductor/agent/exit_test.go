@@ -16,8 +16,8 @@ func TestExitReasons(t *testing.T) {
 		want   string
 	}{
 		"plain":              {"Exited (1) 2 seconds ago", engine.Exit{}, "exited with code 1"},
-		"its last words":     {"Exited (1) 2 seconds ago", engine.Exit{LastLine: "no config"}, "exited with code 1: no config"},
-		"no command":         {"Exited (127) 2 seconds ago", engine.Exit{LastLine: "sh: x: not found"}, "exited with code 127: the command was not found in the image: sh: x: not found"},
+		"its last words":     {"Exited (1) 2 seconds ago", engine.Exit{Log: []string{"no config"}}, "exited with code 1: no config"},
+		"no command":         {"Exited (127) 2 seconds ago", engine.Exit{Log: []string{"sh: x: not found"}}, "exited with code 127: the command was not found in the image: sh: x: not found"},
 		"not executable":     {"Exited (126) 2 seconds ago", engine.Exit{}, "exited with code 126: the command cannot be executed"},
 		"killed":             {"Exited (137) 2 seconds ago", engine.Exit{}, "exited with code 137: killed, by hand or for lack of memory"},
 		"too little memory":  {"Exited (137) 2 seconds ago", engine.Exit{OutOfMemory: true}, "exited with code 137: killed for lack of memory"},
@@ -35,7 +35,7 @@ func TestExitReasons(t *testing.T) {
 func TestCrashLoopShowsTheLastWords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.engine.short, b.engine.exit = true, engine.Exit{LastLine: "no config"}
+		b.engine.short, b.engine.exit = true, engine.Exit{Log: []string{"no config"}}
 		b.start()
 		defer func() { b.stop() }()
 		b.assign(idA)

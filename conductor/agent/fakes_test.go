@@ -16,6 +16,7 @@ import (
 	"github.com/dokkaa/dokkaa/conductor/engine"
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
+	"github.com/dokkaa/dokkaa/manifest"
 )
 
 // bench is an agent with a Docker and a store around it that live in memory and in virtual time.
@@ -43,7 +44,7 @@ func newBench(t *testing.T) *bench {
 func (b *bench) start() {
 	b.agent = New(Options{HostIP: "10.0.0.1", Engine: b.engine, Apps: b.apps, Store: b.store,
 		Connections: b.engine.connections, Log: slog.New(slog.DiscardHandler)})
-	b.agent.prober.dial = b.engine.dial
+	b.agent.prober.dial, b.agent.prober.get = b.engine.dial, b.engine.get
 	b.engine.changed = b.agent.EngineHint
 	ctx, cancel := context.WithCancel(b.t.Context())
 	done := make(chan struct{})
@@ -250,6 +251,11 @@ type fakeEngine struct {
 	exit       engine.Exit     // how containers end
 	takes      time.Duration   // that a start, stop or pull takes
 	now, most  map[string]int  // of these at the same time
+	started    map[string]time.Time
+	status     int         // of pages
+	exec       engine.Exec // how commands end
+	execErr    error
+	execs      int
 	pulls      int
 	log        []string
 	store      *fakeStore
@@ -279,7 +285,11 @@ func (e *fakeEngine) List(ctx context.Context) ([]engine.Container, error) {
 	defer e.mu.Unlock()
 	var all []engine.Container
 	for _, c := range e.containers {
-		all = append(all, *c)
+		is := *c
+		if is.Status == engine.StatusRunning {
+			is.Up = time.Since(e.started[c.ID]).Truncate(time.Second)
+		}
+		all = append(all, is)
 	}
 	return all, nil
 }
@@ -346,6 +356,10 @@ func (e *fakeEngine) Start(ctx context.Context, id string) error {
 	}
 	e.starts++
 	e.port++
+	if e.started == nil {
+		e.started = map[string]time.Time{}
+	}
+	e.started[id] = time.Now()
 	c.Status, c.Addr, c.Ports = engine.StatusRunning, netip.MustParseAddr("172.30.0.2"), map[int]int{80: 32768 + e.port}
 	if e.short {
 		c.Status, c.Detail, c.Ports = engine.StatusExited, "Exited (1) 1 second ago", nil
@@ -417,4 +431,43 @@ func (e *fakeEngine) count() (containers, starts, pulls int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return len(e.containers), e.starts, e.pulls
+}
+
+// get answers a check of type http.
+func (e *fakeEngine) get(ctx context.Context, addr string, _ manifest.Check) (int, error) {
+	if err := e.dial(ctx, addr); err != nil {
+		return 0, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.status, nil
+}
+
+func (e *fakeEngine) Exec(ctx context.Context, _ string, _ []string, _ string) (engine.Exec, error) {
+	e.mu.Lock()
+	e.execs++
+	exec, err, hangs := e.exec, e.execErr, e.hangs
+	e.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+		return engine.Exec{}, ctx.Err()
+	}
+	return exec, err
+}
+
+// Halt ends a container as SIGTERM does.
+func (e *fakeEngine) Halt(ctx context.Context, id string, grace time.Duration) error {
+	e.spend(ctx, "stop")
+	e.mu.Lock()
+	if e.hangs {
+		e.mu.Unlock()
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	c := e.containers[id]
+	c.Status, c.Detail, c.Ports, c.Addr, c.Health = engine.StatusExited, "Exited (143) 1 second ago", nil, netip.Addr{}, engine.HealthNone
+	e.log = append(e.log, fmt.Sprintf("halt %s after %s", id, grace))
+	e.mu.Unlock()
+	e.changed()
+	return nil
 }

@@ -6,32 +6,49 @@ import (
 
 	"github.com/dokkaa/dokkaa/conductor/engine"
 	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/manifest"
 )
 
-const (
-	// settled is how long an instance must run for its failures to be forgotten.
-	settled = 30 * time.Second
-	// slowStart is how long a started instance may be unprobed before that is published, so that a
-	// restart of the conductor does not announce every instance as not healthy for a moment.
-	slowStart = 2 * time.Second
-)
+// slowStart is how long a started instance may be unprobed before that is published, so that a
+// restart of the conductor does not announce every instance as not healthy for a moment.
+const slowStart = 2 * time.Second
+
+// overDone is why a job that ended well is not started any more.
+const overDone = "it has ended"
 
 // memory is what the agent knows about an instance that neither Docker nor the store tells.
 type memory struct {
 	busy        bool
-	withdrawing bool   // its records are to go: it is being removed
+	withdrawing bool   // its records are to go: it is being removed, or restarted while it runs
 	draining    string // whom its end waits for, "" for nobody
 	pulling     bool
-	failures    int // in a row
-	restarts    int
-	notBefore   time.Time
-	reason      string // why the last try failed or the container ended
+	explaining  bool // it is being found out how it ended
+
+	assigned time.Time // when this conductor first had it
+	healthy  bool      // it was, once
+
+	failures  int         // in a row
+	restarts  int         // ever
+	restarted []time.Time // when, as far as the policy looks back
+	notBefore time.Time
+	reason    string           // why the last try failed, the container ended, or is to be restarted
+	noImage   bool             // and that is, that there surely is no such image
+	over      string           // why it is not started any more, "" if it is
+	policy    manifest.Restart // by which that was found
+
+	exit *int     // code that it ended with last
+	log  []string // and its last lines
 
 	mishap mishap // of the last Remove or Rename
 
-	running  bool // when last looked at
-	since    time.Time
-	detached time.Time // since when it runs without an address on the network, zero if it has one
+	seen      bool // its container was
+	found     bool // and ran already
+	running   bool // when last looked at
+	judged    bool // that it ended was taken in
+	unhealthy bool // that it is to be restarted was taken in
+	fails     bool // and still is so
+	since     time.Time
+	detached  time.Time // since when it runs without an address on the network, zero if it has one
 
 	phase      state.Phase // as last published
 	phaseSince time.Time
@@ -63,31 +80,36 @@ func (a *Agent) recall(instance string) *memory {
 	return m
 }
 
-// notice takes in how the containers are: an end counts as a failure, a long run as none. It
-// returns those that ended since it looked last.
-func (a *Agent) notice(now time.Time) (ended []engine.Container) {
+// notice takes in what is wanted and how the containers are: that one ended, or is unhealthy, counts
+// as a failure, a long run as none. It returns those that ended since it looked last.
+func (a *Agent) notice(want map[string]Desired, now time.Time) (ended []engine.Container) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	for id := range want {
+		if m := a.recall(id); m.assigned.IsZero() {
+			m.assigned = now
+		}
+	}
 	for _, c := range a.containers {
-		m := a.recall(c.Instance)
+		m, v := a.recall(c.Instance), a.verdict(c)
+		d, wanted := want[c.Instance]
 		running := c.Status == engine.StatusRunning
 		switch {
-		case running && !m.running:
-			m.since = now
-		case running && now.Sub(m.since) > settled:
-			m.failures, m.reason = 0, ""
-		case c.Status == engine.StatusExited && m.running:
-			if now.Sub(m.since) > settled { // and nobody looked since it had
+		case running:
+			if !m.running {
+				m.begin(now)
+				m.found = !m.seen
+			}
+			m.review(d, v, now)
+		case c.Status == engine.StatusExited && m.ends(wanted && d.job()):
+			if v.Health == Healthy && now.Sub(m.since) > settled { // and nobody looked since it had
 				m.failures = 0
 			}
-			m.failures++
-			if reason := exitReason(c); !strings.HasPrefix(m.reason, reason) { // which may say more
-				m.reason = reason
-			}
-			m.notBefore = now.Add(backoff(m.failures))
+			m.end(d, c, now)
 			ended = append(ended, c)
 		}
-		m.running = running
+		m.reconsider(d, wanted, now)
+		m.running, m.seen = running, true
 		switch {
 		case !running || c.Addr.IsValid():
 			m.detached = time.Time{}
@@ -96,6 +118,63 @@ func (a *Agent) notice(now time.Time) (ended []engine.Container) {
 		}
 	}
 	return ended
+}
+
+// begin takes in that the container was started.
+func (m *memory) begin(now time.Time) {
+	m.running, m.since = true, now
+	m.found, m.judged, m.unhealthy, m.fails, m.noImage, m.over = false, false, false, false, false, ""
+}
+
+// review takes in the verdict on a container that runs.
+func (m *memory) review(d Desired, v Verdict, now time.Time) {
+	m.fails = v.Health == Unhealthy && v.Restart && d.Invalid == ""
+	switch {
+	case v.Health == Healthy:
+		m.healthy, m.unhealthy, m.over = true, false, ""
+		if now.Sub(m.since) > settled {
+			m.failures, m.reason, m.log = 0, "", nil
+		}
+	case m.fails && !m.unhealthy && !m.busy:
+		m.unhealthy = true
+		m.fail(d.policy(), "unhealthy: "+v.Reason, 0, now)
+	}
+}
+
+// ends tells whether that the container has exited is to be taken in. Of a job that is so also when
+// nobody saw it run, but not of others: what this conductor finds ended is just started.
+func (m *memory) ends(job bool) bool {
+	return m.running && !m.withdrawing || job && !m.judged
+}
+
+// end takes in that the container has exited.
+func (m *memory) end(d Desired, c engine.Container, now time.Time) {
+	m.judged, m.log = true, nil
+	m.exit = exitStatus(c)
+	if d.job() && m.exit != nil && *m.exit == 0 {
+		m.reason, m.over = "", overDone
+		return
+	}
+	reason := exitReason(c)
+	if strings.HasPrefix(m.reason, reason) { // and says more
+		reason = m.reason
+	}
+	m.fail(d.policy(), reason, 0, now)
+}
+
+// fail takes in one more failure, which the policy counts as so many more.
+func (m *memory) fail(p manifest.Restart, reason string, more int, now time.Time) {
+	m.failures++
+	m.reason, m.policy = reason, p
+	m.notBefore, m.over = restartAt(p, m.failures+more, m.restarted, now)
+}
+
+// reconsider takes in that the policy is another by which the instance is not started any more.
+func (m *memory) reconsider(d Desired, wanted bool, now time.Time) {
+	if p := d.policy(); wanted && m.over != "" && m.over != overDone && p != m.policy {
+		m.policy = p
+		m.notBefore, m.over = restartAt(p, m.failures, m.restarted, now)
+	}
 }
 
 // busy are the instances that an action is under way for.
@@ -117,96 +196,18 @@ func (a *Agent) memories(busy map[string]bool) map[string]Memory {
 	defer a.mu.Unlock()
 	all := make(map[string]Memory, len(a.memory))
 	for id, m := range a.memory {
-		all[id] = Memory{Busy: m.busy || busy[id], NotBefore: m.notBefore,
-			Failed: m.mishap.kind, RetryAfter: m.mishap.retry, Detached: m.detached}
+		memory := Memory{Busy: m.busy || busy[id], NotBefore: m.notBefore,
+			Over: m.over != "", Failed: m.mishap.kind, RetryAfter: m.mishap.retry, Detached: m.detached}
+		if m.unhealthy && m.fails {
+			memory.Unhealthy = m.reason
+		}
+		all[id] = memory
 	}
 	return all
-}
-
-func (a *Agent) restarts(instance string) int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.recall(instance).restarts
 }
 
 func (a *Agent) withdrawing(instance string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.recall(instance).withdrawing
-}
-
-// slowAt is when the first probe of a running instance should have ended; zero if it does not run.
-func (a *Agent) slowAt(d Desired) time.Time {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	m := a.recall(d.Instance)
-	switch {
-	case !m.running:
-		return time.Time{}
-	case !m.detached.IsZero():
-		return m.detached.Add(detachedPatience)
-	case len(d.Ports) == 0:
-		return m.since.Add(slowStart + probeSteady)
-	}
-	return m.since.Add(slowStart)
-}
-
-// slow tells whether an instance runs for so long.
-func (a *Agent) slow(d Desired, now time.Time) bool {
-	at := a.slowAt(d)
-	return !at.IsZero() && !now.Before(at)
-}
-
-// observe is the state to publish of an instance that is wanted here; unannounced is why a service
-// of it cannot be announced.
-func (a *Agent) observe(d Desired, c engine.Container, exists bool, unannounced string, now time.Time) (state.Observed, Health) {
-	health, probed := a.prober.health(d.Instance)
-	o := state.Observed{Ref: d.Ref, Slot: d.Slot, Revision: d.Revision}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	m := a.recall(d.Instance)
-	o.Restarts = m.restarts
-	switch {
-	case exists && c.Status == engine.StatusRunning && health == Healthy && unannounced != "":
-		o.Phase, o.Reason = state.PhaseRunning, unannounced
-	case exists && c.Status == engine.StatusRunning && health == Healthy:
-		o.Phase, o.Reason = state.PhaseHealthy, orElse(d.Invalid, m.mishap.text(now))
-		o.Ports = map[string]int{}
-		for _, name := range d.serviceNames() {
-			o.Ports[name] = c.Ports[d.Services[name].Port]
-		}
-	case exists && c.Status == engine.StatusRunning && !c.Addr.IsValid():
-		o.Phase, o.Reason = state.PhaseRunning, orElse(m.mishap.text(now), ReasonDetached)
-	case exists && c.Status == engine.StatusRunning:
-		o.Phase, o.Reason = state.PhaseRunning, orElse(probed, d.Invalid)
-	case exists && c.Status == engine.StatusPaused:
-		o.Phase, o.Reason = state.PhaseFailed, "paused by hand"
-	case d.Invalid != "":
-		o.Phase, o.Reason = state.PhaseFailed, d.Invalid
-	case m.failures > 0:
-		o.Phase, o.Reason = state.PhaseFailed, m.reason
-	case m.pulling:
-		o.Phase, o.Reason = state.PhasePulling, "image "+d.Image
-	default:
-		o.Phase = state.PhaseStarting
-	}
-	o.Since = m.stamp(o.Phase, now)
-	return o, health
-}
-
-// observeOutgoing is the state to publish of an instance that is no longer wanted here.
-func (a *Agent) observeOutgoing(c engine.Container, now time.Time) state.Observed {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	m := a.recall(c.Instance)
-	return state.Observed{Ref: c.Ref, Slot: c.Slot, Revision: c.Revision, Phase: state.PhaseStopping,
-		Reason: orElse(m.mishap.text(now), orElse(m.draining, m.reason)), Restarts: m.restarts, Since: m.stamp(state.PhaseStopping, now)}
-}
-
-// stamp is when the instance came into the phase.
-func (m *memory) stamp(phase state.Phase, now time.Time) time.Time {
-	if m.phase != phase {
-		m.phase, m.phaseSince = phase, now.UTC().Truncate(time.Second)
-	}
-	return m.phaseSince
 }

@@ -34,6 +34,8 @@ type Memory struct {
 	// Failed is the kind of the Remove or Rename that failed last, not to be tried before RetryAfter.
 	Failed     Kind
 	RetryAfter time.Time
+	Over       bool      // it is not started any more
+	Unhealthy  string    // why it is to be restarted though it runs, "" if it is not
 	Detached   time.Time // since when it runs without an address on the network, zero if it has one
 }
 
@@ -150,7 +152,7 @@ func steps(in Input, byInstance map[string]engine.Container) (all []Action) {
 			}
 			continue
 		}
-		action, ok := step(in.Desired[id], c, exists, names)
+		action, ok := step(in.Desired[id], c, exists, names, in.Memory[id])
 		if !ok {
 			continue
 		}
@@ -163,7 +165,7 @@ func steps(in Input, byInstance map[string]engine.Container) (all []Action) {
 }
 
 // step is the next action for a desired instance, ok is false if it is as it should be.
-func step(d Desired, c engine.Container, exists bool, names map[string]bool) (a Action, ok bool) {
+func step(d Desired, c engine.Container, exists bool, names map[string]bool, m Memory) (a Action, ok bool) {
 	a = Action{Instance: d.Instance, Desired: d, Container: c}
 	if d.Invalid != "" && (!exists || c.Status == engine.StatusDead) {
 		return a, false // it could not be made anew
@@ -182,10 +184,12 @@ func step(d Desired, c engine.Container, exists bool, names map[string]bool) (a 
 		a.Kind, a.Reason = Restart, exitReason(c)
 	case !d.Next && c.Name != d.Spec.Name && !names[d.Spec.Name]:
 		a.Kind, a.Name, a.Reason = Rename, d.Spec.Name, ReasonCurrent
+	case c.Status == engine.StatusRunning && m.Unhealthy != "":
+		a.Kind, a.Reason = Restart, m.Unhealthy
 	default:
 		return a, false
 	}
-	return a, true
+	return a, !m.Over || !a.starts()
 }
 
 // sortOut finds the container of each instance. Of several it takes the one that runs, else the

@@ -49,7 +49,7 @@ func (a *Agent) do(ctx context.Context, action Action) error {
 	case Run:
 		return a.run(ctx, action)
 	case Restart:
-		return a.restart(ctx, action.Container)
+		return a.restart(ctx, action)
 	case Rename:
 		return a.Engine.Rename(ctx, action.Container.ID, action.Name)
 	case Remove:
@@ -66,13 +66,13 @@ func (a *Agent) finish(action Action, err error) {
 	m.busy, m.pulling, m.withdrawing = false, false, false
 	if err != nil {
 		a.metrics.actions.WithLabelValues(action.Kind.String(), "failed").Inc()
-		m.fail(action, err, time.Now())
+		m.failed(action, err, time.Now())
 		a.Log.Warn(action.Kind.String(), "app", action.app(), "container", action.containerName(), "instance", action.Instance,
 			"err", err, "failures", max(m.failures, m.mishap.failures))
 		return
 	}
 	a.metrics.actions.WithLabelValues(action.Kind.String(), "done").Inc()
-	m.succeed(action, time.Now())
+	m.succeeded(action, time.Now())
 }
 
 // run creates and starts, and pulls the image where it is missing.
@@ -90,15 +90,6 @@ func (a *Agent) run(ctx context.Context, action Action) error {
 		return err
 	}
 	return a.Engine.Start(ctx, id)
-}
-
-// restart starts a container, and removes one that Docker will never start, to be made anew.
-func (a *Agent) restart(ctx context.Context, c engine.Container) error {
-	err := a.Engine.Start(ctx, c.ID)
-	if errors.Is(err, engine.ErrNoNetwork) {
-		return errors.Join(err, a.stop(ctx, c, 0))
-	}
-	return err
 }
 
 // pull pulls the image of an action that starts a container, which leaves its place meanwhile.
@@ -121,7 +112,7 @@ func (a Action) starts() bool { return a.Kind == Run || a.Kind == Restart }
 // withdraws tells whether the action ends what may be announced, and not just a container that
 // does not serve.
 func (a Action) withdraws() bool {
-	return a.Kind == Remove && (a.Reason == ReasonNotAssigned || a.Reason == ReasonDetached)
+	return a.Kind == Remove && (a.Reason == ReasonNotAssigned || a.Reason == ReasonDetached) || a.unhealthy()
 }
 
 // remove withdraws the instance's records, drains it, and stops it. While the store cannot be
