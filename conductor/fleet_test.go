@@ -71,7 +71,7 @@ func (f *fleet) wait(deadline time.Duration, done func() error) time.Duration {
 func (f *fleet) put(name string, scale int) state.Ref {
 	f.t.Helper()
 	ref := state.Ref{App: "dummy", Name: name}
-	manifest := fmt.Sprintf(`{"image": %q, "scale": %d, "services": {%q: %d}}`, name, scale, name, f.port)
+	manifest := fmt.Sprintf(`{"image": %q, "scale": %d, "services": {%q: %d}, "update": {"min_healthy_time": "0s"}}`, name, scale, name, f.port)
 	if _, err := f.store.Set(f.t.Context(), ref.ManifestKey(), manifest, 0); err != nil {
 		f.t.Fatal(err)
 	}

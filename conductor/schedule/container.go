@@ -240,6 +240,15 @@ func (c *container) take(host string) {
 	c.placed = append(c.placed, placed{c.demand, host})
 }
 
+// leave counts an instance no longer that was counted on a host.
+func (c *container) leave(host string) {
+	at := placed{c.demand, host}
+	if i := slices.Index(c.placed, at); i >= 0 {
+		c.p.places.Remove(at.demand, at.host)
+		c.placed = slices.Delete(c.placed, i, i+1)
+	}
+}
+
 // wakeAt has the container planned again at a time, if that is to come.
 func (c *container) wakeAt(at time.Time) {
 	if at.After(c.now) {

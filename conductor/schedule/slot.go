@@ -32,8 +32,12 @@ func (c *container) fill() {
 	}
 	for n, s := range reviewed {
 		c.show(n, s)
-		for _, a := range c.app.slots[n].assignments() {
-			c.take(a.Host)
+		// A slot counts once, where it will be: what an update has beside it for a moment is no
+		// reason to move others.
+		if s.Next != nil {
+			c.take(s.Next.Host)
+		} else if s.Current != nil {
+			c.take(s.Current.Host)
 		}
 	}
 	c.settleImage()
@@ -172,8 +176,10 @@ func (c *container) step(n int, s state.Slot, room *int) (to state.Slot, why str
 		}
 		*room--
 	}
+	c.leave(s.Current.Host)
 	host, why := c.choose(n, s, reason)
 	if host == "" {
+		c.take(s.Current.Host)
 		return s, why
 	}
 	if c.emptiedFirst(reason) {
