@@ -17,9 +17,9 @@ func (l *Lease) acquire(ctx context.Context) (value string, err error) {
 	warned := false
 	var other rival
 	for ctx.Err() == nil {
-		started, err := l.claim(ctx, value)
+		r, err := l.claim(ctx, value)
 		if err == nil {
-			l.renewed.Store(&started)
+			l.renewed.Store(&r)
 			return value, nil
 		}
 		if errors.Is(err, ErrExists) {
@@ -42,22 +42,22 @@ func (l *Lease) acquire(ctx context.Context) (value string, err error) {
 	return "", ctx.Err()
 }
 
-// claim tries to get the lease now, and returns when the try that succeeded began. It fails with
-// ErrExists where somebody else has it.
-func (l *Lease) claim(ctx context.Context, value string) (time.Time, error) {
+// claim tries to get the lease now. It fails with ErrExists where somebody else has it.
+func (l *Lease) claim(ctx context.Context, value string) (renewal, error) {
+	ttl := l.times.Load().ttl
 	if !l.options.Exclusive {
-		return l.put(ctx, value, nil)
+		return l.put(ctx, value, ttl, nil)
 	}
-	started, err := l.put(ctx, value, url.Values{"prevExist": {"false"}})
+	r, err := l.put(ctx, value, ttl, url.Values{"prevExist": {"false"}})
 	if errors.Is(err, ErrExists) {
 		// By a try of ours whose answer was lost, if it has our value. How old it is then is
 		// what a renewal need not know.
-		started, err = l.put(ctx, value, url.Values{"prevValue": {value}})
+		r, err = l.put(ctx, value, ttl, url.Values{"prevValue": {value}})
 		if errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound) {
 			err = ErrExists
 		}
 	}
-	return started, err
+	return r, err
 }
 
 // rival is what is known of a key that somebody else holds.
@@ -72,7 +72,7 @@ func (r *rival) look(l *Lease, n *etcd.Node) {
 	if n.ModifiedIndex != r.modified {
 		*r = rival{modified: n.ModifiedIndex, since: time.Now()}
 	}
-	if age := time.Since(r.since); age > 3*l.options.TTL && !r.reported {
+	if age := time.Since(r.since); age > 3*l.times.Load().ttl && !r.reported {
 		r.reported = true
 		l.log.Warn("lease is held by somebody who does not renew it", "value", n.Value, "age", age.Round(time.Second),
 			"ttl", time.Duration(n.TTL)*time.Second)
@@ -117,9 +117,10 @@ func (l *Lease) waitFree(ctx context.Context, other *rival) error {
 // removeEndless deletes a key without a time to live, if it stays as it is for as long as a lease
 // lives: no holder wrote it, and nobody would ever hold the lease again.
 func (l *Lease) removeEndless(ctx context.Context, n *etcd.Node) error {
+	patience := l.times.Load().ttl
 	l.log.Warn("lease's key has no time to live, so that no holder wrote it: it is deleted unless it changes",
-		"value", n.Value, "after", l.options.TTL)
-	if err := pause(ctx, l.options.TTL); err != nil {
+		"value", n.Value, "after", patience)
+	if err := pause(ctx, patience); err != nil {
 		return err
 	}
 	err := l.store.CompareAndDelete(ctx, l.options.Key, n.ModifiedIndex)

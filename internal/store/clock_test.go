@@ -242,6 +242,41 @@ func TestLeaseEndsByTheHoldersClock(t *testing.T) {
 	}
 }
 
+func TestLeaseOfOtherTimesEndsByTheHoldersClock(t *testing.T) {
+	t.Parallel()
+	const was = 4 * time.Second
+	for name, test := range map[string]struct{ ttl, acts time.Duration }{
+		// What etcd has is the longer life or the shorter one, as the answer is lost.
+		"longer":  {time.Minute, was - was/10},
+		"shorter": {2 * time.Second, 1800 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := &fakeEtcd{}
+				h := startHolder(t, openFake(t, f, "h:1"), LeaseOptions{Key: "/m/a", Value: unique, TTL: was, Renew: time.Second})
+				held := h.waitHeld(t, time.Minute)
+				f.change(func() { f.delay = time.Hour })
+				changed := time.Now()
+				h.lease.SetTimes(test.ttl, 500*time.Millisecond)
+				<-held.Done()
+				if got := time.Since(changed); got != test.acts {
+					t.Errorf("the holder acted for %v", got)
+				}
+				f.change(func() { f.delay = 0 })
+				held = h.waitHeld(t, 10*time.Second)
+				synctest.Wait()
+				f.change(func() { f.delay = time.Hour })
+				<-held.Done()
+				if got := time.Since(h.lease.Renewed()); got != test.ttl-test.ttl/10 {
+					t.Errorf("with the new times the holder acted for %v since the last renewal began", got)
+				}
+				h.stop()
+			})
+		})
+	}
+}
+
 func TestRenewalMovesOnFromASlowEndpoint(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -31,15 +31,34 @@ type LeaseOptions struct {
 // must run alike, as etcd reckons the end of a key by them.
 type Lease struct {
 	store   *Store
-	options LeaseOptions
+	options LeaseOptions // but for its times
 	log     *slog.Logger
-	renewed atomic.Pointer[time.Time]
+	times   atomic.Pointer[leaseTimes]
+	renewed atomic.Pointer[renewal]
 	touched chan struct{}
+}
+
+// leaseTimes are the TTL and Renew of LeaseOptions, as they are to be from the next renewal on.
+type leaseTimes struct{ ttl, renew time.Duration }
+
+// renewal is a write of the key that succeeded.
+type renewal struct {
+	began time.Time
+	ttl   time.Duration // that it gave the key
 }
 
 // NewLease returns a lease that nobody holds until it runs.
 func (s *Store) NewLease(o LeaseOptions) *Lease {
-	return &Lease{store: s, options: o, log: s.log.With("lease", o.Key), touched: make(chan struct{}, 1)}
+	l := &Lease{store: s, options: o, log: s.log.With("lease", o.Key), touched: make(chan struct{}, 1)}
+	l.times.Store(&leaseTimes{o.TTL, o.Renew})
+	return l
+}
+
+// SetTimes changes the TTL and Renew of LeaseOptions. A held lease is renewed at once, and is one of
+// the former times until that succeeds. It never blocks.
+func (l *Lease) SetTimes(ttl, renew time.Duration) {
+	l.times.Store(&leaseTimes{ttl, renew})
+	l.Touch()
 }
 
 // Touch has a held lease renewed at once, because its Value changed. It never blocks.
@@ -52,11 +71,14 @@ func (l *Lease) Touch() {
 
 // Renewed is when the last successful renewal began, zero before the first acquisition.
 func (l *Lease) Renewed() time.Time {
-	if t := l.renewed.Load(); t != nil {
-		return *t
+	if r := l.renewed.Load(); r != nil {
+		return r.began
 	}
 	return time.Time{}
 }
+
+// end is when the holder stops being the holder.
+func (r renewal) end() time.Time { return r.began.Add(r.ttl - r.ttl/10) }
 
 // Run acquires the lease, calls held with a context that ends before the lease does (its cause
 // is ErrLeaseLost then), waits for held to return, and begins again. When ctx ends it waits for
@@ -95,7 +117,7 @@ func (l *Lease) hold(ctx context.Context, value string, held func(context.Contex
 	done := make(chan error, 1)
 	go func() { done <- held(working) }() // every way out of here waits for it
 	for {
-		timer := time.NewTimer(time.Until(l.Renewed().Add(l.options.Renew)))
+		timer := time.NewTimer(time.Until(l.Renewed().Add(l.times.Load().renew)))
 		select {
 		case err := <-done:
 			timer.Stop()
@@ -118,7 +140,13 @@ func (l *Lease) hold(ctx context.Context, value string, held func(context.Contex
 // renew writes the key again, until that succeeds or the lease is lost. It returns the value
 // that the key has now.
 func (l *Lease) renew(ctx context.Context, value string) (string, error) {
-	ctx, cancel := context.WithDeadline(ctx, l.Renewed().Add(l.options.TTL-l.options.TTL/10))
+	ttl := l.times.Load().ttl
+	end := l.renewed.Load().end()
+	// A shorter life than before counts from now on: etcd may have got it though the answer is lost.
+	if shorter := (renewal{began: time.Now(), ttl: ttl}).end(); shorter.Before(end) {
+		end = shorter
+	}
+	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	var query url.Values
 	if l.options.Exclusive {
@@ -128,30 +156,30 @@ func (l *Lease) renew(ctx context.Context, value string) (string, error) {
 		value = l.options.Value()
 	}
 	for {
-		started, err := l.put(ctx, value, query)
+		r, err := l.put(ctx, value, ttl, query)
 		switch {
 		case err == nil:
-			l.renewed.Store(&started)
+			l.renewed.Store(&r)
 			return value, nil
 		case ctx.Err() != nil, l.options.Exclusive && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict)):
 			return value, err
 		}
 		// The store had less time than the lease has, or does not allow it just now.
-		if pause(ctx, jitter(l.options.Renew/4)) != nil {
+		if pause(ctx, jitter(l.times.Load().renew/4)) != nil {
 			return value, err
 		}
 	}
 }
 
-// put writes the key on a condition, and returns when the try that succeeded began.
-func (l *Lease) put(ctx context.Context, value string, query url.Values) (started time.Time, err error) {
+// put writes the key on a condition.
+func (l *Lease) put(ctx context.Context, value string, ttl time.Duration, query url.Values) (renewal, error) {
 	r, err := newRequest(http.MethodPut, l.options.Key, query)
 	if err != nil {
-		return started, err
+		return renewal{}, err
 	}
-	r.form, r.try = form(value, l.options.TTL), l.store.options.LeaseTimeout
+	r.form, r.try = form(value, ttl), l.store.options.LeaseTimeout
 	a, err := l.store.do(ctx, r)
-	return a.started, err
+	return renewal{began: a.started, ttl: ttl}, err
 }
 
 // release deletes the key if it is ours, within a short time. Failing that it ends by itself.

@@ -268,3 +268,28 @@ func TestTouchedLeaseIsRenewedAtOnce(t *testing.T) {
 		return err
 	})
 }
+
+func TestLeaseOfOtherTimes(t *testing.T) {
+	t.Parallel()
+	s := open(t, etcdtest.Start(t, 1).Endpoints())
+	h := startHolder(t, s, shared("/x"))
+	h.waitHeld(t, 5*time.Second)
+	wantTTL := func(ttl time.Duration) {
+		t.Helper()
+		etcdtest.WaitFor(t, 5*time.Second, func() error {
+			n, err := s.Get(t.Context(), "/x")
+			if err == nil && (n.TTL > ttl || n.TTL < ttl-time.Second) {
+				err = fmt.Errorf("it has %v to live", n.TTL)
+			}
+			return err
+		})
+	}
+	h.lease.SetTimes(time.Minute, time.Second)
+	wantTTL(time.Minute)
+	h.lease.SetTimes(2*time.Second, 300*time.Millisecond)
+	wantTTL(2 * time.Second)
+	time.Sleep(3 * time.Second)
+	if age := time.Since(h.lease.Renewed()); age > time.Second || h.losses.Load() > 0 {
+		t.Errorf("renewed %v ago, lost %d times", age, h.losses.Load())
+	}
+}
