@@ -19,7 +19,8 @@ import (
 	"github.com/dokkaa/dokkaa/internal/store"
 )
 
-// Leases, see the design: a holder that cannot renew stops acting before its time is over.
+// Leases, see the design: a holder that cannot renew stops acting before its time is over. Those of
+// hosts are so unless the cluster's settings say otherwise.
 const (
 	hostTTL        = 8 * time.Second
 	hostRenew      = 2 * time.Second
@@ -38,6 +39,7 @@ type Conductor struct {
 	events   *event.Recorder
 	agent    *agent.Agent
 	host     *store.Lease
+	times    atomic.Pointer[hostTimes] // of host
 	schedule *scheduler
 	unfit    atomic.Pointer[string] // why containers cannot be isolated, "" if they can; nil before that was tried
 	id       string                 // of this process
@@ -66,12 +68,13 @@ func New(settings Settings, env daemon.Env) (daemon.Daemon, error) {
 func newConductor(settings Settings, st *store.Store, member *membership, m machine, env daemon.Env) *Conductor {
 	log := env.Log
 	c := &Conductor{settings: settings, log: log, store: st, machine: m, member: member, id: state.NewInstanceID()}
+	c.times.Store(&hostTimes{hostTTL, hostRenew})
 	member.clusters = m.clusters
 	c.apps = st.NewMirror(state.AppsDir)
 	c.events = event.New(st, func() bool { return c.apps.Snapshot().Known }, log.With("component", "events"))
 	c.agent = agent.New(agent.Options{HostIP: settings.HostIP, Engine: m.engine, Apps: c.apps, Store: st,
 		Connections: m.connections, Events: c.events.Record, Log: log.With("component", "agent"), Metrics: env.Metrics})
-	c.schedule = newScheduler(st, c.apps, hostTTL, c.events, log.With("component", "scheduler"), env.Metrics)
+	c.schedule = newScheduler(st, c.apps, func() time.Duration { return c.times.Load().ttl }, c.events, log.With("component", "scheduler"), env.Metrics)
 	c.host = st.NewLease(store.LeaseOptions{Key: state.HostLeaseKey(settings.HostIP), Value: c.leaseValue, TTL: hostTTL, Renew: hostRenew})
 	return c
 }
@@ -91,7 +94,9 @@ func (c *Conductor) Run(ctx context.Context) error {
 
 // work is everything that needs the cluster.
 func (c *Conductor) work(ctx context.Context) error {
+	refused := c.readSettings(ctx, "")
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return c.followSettings(ctx, refused) })
 	group.Go(func() error { return ended(ctx, c.apps.Run(ctx)) })
 	group.Go(func() error { return c.spreadHints(ctx) })
 	group.Go(func() error { return ended(ctx, c.machine.watch(ctx, c.agent.EngineHint)) })
@@ -124,7 +129,7 @@ func (c *Conductor) Ready() error {
 	if condition := c.condition(); condition != "" {
 		return errors.New(condition)
 	}
-	if age := time.Since(c.host.Renewed()); age > hostTTL {
+	if age := time.Since(c.host.Renewed()); age > c.times.Load().ttl {
 		return errors.New("the host's lease could not be renewed")
 	}
 	return nil

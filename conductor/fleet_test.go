@@ -39,15 +39,22 @@ func newFleet(t *testing.T, members int, ips ...string) *fleet {
 	t.Cleanup(func() { listener.Close() })
 	f.port = listener.Addr().(*net.TCPAddr).Port
 	for _, ip := range ips {
-		h := &host{fleet: f, ip: ip, docker: newMemoryDocker(t, f.unassigned)}
-		for _, member := range f.etcd.Endpoints() {
-			h.gates = append(h.gates, newGate(t, member))
-		}
-		f.hosts[ip] = h
-		h.start()
-		f.wait(10*time.Second, h.present)
+		f.add(ip)
 	}
 	return f
+}
+
+// add starts a further host's conductor.
+func (f *fleet) add(ip string) *host {
+	f.whole.Helper()
+	h := &host{fleet: f, ip: ip, docker: newMemoryDocker(f.whole, f.unassigned)}
+	for _, member := range f.etcd.Endpoints() {
+		h.gates = append(h.gates, newGate(f.whole, member))
+	}
+	f.hosts[ip] = h
+	h.start()
+	f.wait(10*time.Second, h.present)
+	return h
 }
 
 // run runs a part of the test.

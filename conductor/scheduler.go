@@ -30,14 +30,14 @@ const (
 type scheduler struct {
 	store   *store.Store
 	apps    *store.Mirror
-	hostTTL time.Duration
+	hostTTL func() time.Duration // a setting of the cluster
 	events  *event.Recorder
 	log     *slog.Logger
 	hint    chan struct{}
 	metrics schedulerMetrics
 }
 
-func newScheduler(s *store.Store, apps *store.Mirror, hostTTL time.Duration, events *event.Recorder, log *slog.Logger, metrics prometheus.Registerer) *scheduler {
+func newScheduler(s *store.Store, apps *store.Mirror, hostTTL func() time.Duration, events *event.Recorder, log *slog.Logger, metrics prometheus.Registerer) *scheduler {
 	return &scheduler{store: s, apps: apps, hostTTL: hostTTL, events: events, log: log, hint: make(chan struct{}, 1), metrics: newSchedulerMetrics(metrics)}
 }
 
@@ -90,7 +90,7 @@ func (s *scheduler) run(ctx context.Context) error {
 
 func (s *scheduler) newTerm() *term {
 	t := &term{scheduler: s, apps: &source{mirror: s.apps}, hosts: &source{mirror: s.store.NewMirror(state.HostsDir)},
-		tracker: newHostTracker(s.hostTTL), planner: schedule.NewPlanner(state.NewInstanceID), withdrawn: map[string]bool{}}
+		tracker: newHostTracker(s.hostTTL()), planner: schedule.NewPlanner(state.NewInstanceID), withdrawn: map[string]bool{}}
 	t.sources = []*source{t.apps, t.hosts, {mirror: s.store.NewMirror(state.SecretsDir)}, {mirror: s.store.NewMirror(state.ConfigsDir)}}
 	return t
 }
@@ -131,6 +131,7 @@ func (t *term) pass(ctx context.Context) (wait time.Duration) {
 		return catchUp
 	}
 	t.tell(now)
+	t.tracker.ttl = t.hostTTL()
 	alive, wake := t.tracker.observe(t.hosts.told.Since, now)
 	for _, e := range t.hostLog.observe(alive) {
 		t.events.Record(e)
