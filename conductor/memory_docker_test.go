@@ -82,6 +82,20 @@ func (d *memoryDocker) Start(_ context.Context, id string) error {
 	return nil
 }
 
+func (d *memoryDocker) Put(context.Context, string, []engine.File) error { return nil }
+
+func (d *memoryDocker) Volumes(context.Context) (map[string]state.Volume, error) { return nil, nil }
+
+func (d *memoryDocker) RemoveVolume(context.Context, string) error { return nil }
+
+func (d *memoryDocker) Image(context.Context, string) (engine.Image, error) {
+	return engine.Image{}, engine.ErrNoImage
+}
+
+func (d *memoryDocker) UsedImages(context.Context) (map[string]bool, error) { return nil, nil }
+
+func (d *memoryDocker) RemoveImage(context.Context, string) error { return nil }
+
 func (d *memoryDocker) Exit(context.Context, string) (engine.Exit, error) { return engine.Exit{}, nil }
 
 func (d *memoryDocker) Exec(context.Context, string, []string, string) (engine.Exec, error) {

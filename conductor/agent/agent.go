@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dokkaa/dokkaa/conductor/engine"
+	"github.com/dokkaa/dokkaa/internal/seal"
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
 )
@@ -26,6 +27,12 @@ type Engine interface {
 	Halt(ctx context.Context, id string, grace time.Duration) error
 	Exit(ctx context.Context, id string) (engine.Exit, error)
 	Exec(ctx context.Context, id string, command []string, after string) (engine.Exec, error)
+	Put(ctx context.Context, id string, files []engine.File) error
+	Volumes(ctx context.Context) (map[string]state.Volume, error)
+	RemoveVolume(ctx context.Context, name string) error
+	Image(ctx context.Context, name string) (engine.Image, error) // engine.ErrNoImage
+	UsedImages(ctx context.Context) (map[string]bool, error)
+	RemoveImage(ctx context.Context, name string) error
 }
 
 // Mirror is what the agent needs of a store.Mirror of /apps.
@@ -34,12 +41,23 @@ type Mirror interface {
 	Changed(since, until store.Snapshot) (keys []string, all bool)
 }
 
+// Store is what the agent needs of a store.Store.
+type Store interface {
+	keyStore
+	Get(ctx context.Context, key string) (store.Node, error)
+	CompareAndSwap(ctx context.Context, key, value string, prevIndex uint64) (store.Node, error)
+}
+
 // Options make an Agent.
 type Options struct {
 	HostIP string
 	Engine Engine
 	Apps   Mirror
-	Store  keyStore
+	Store  Store
+	// Removals is a mirror of the requests to this host to remove volumes; nil: there are none.
+	Removals Mirror
+	// SecretKey is the cluster's key. Its error says what to do to have it; nil: there is none.
+	SecretKey func() (seal.Key, error)
 	// Connections tells when an instance is drained; nil: nobody knows.
 	Connections Connections
 	Events      func(state.Event) // is told of instances that come into another phase; nil: nobody
@@ -65,10 +83,14 @@ type Agent struct {
 	assigned  *assignments
 	prober    *prober
 	publisher *publisher
+	volumes   volumes
+	images    *images
 	metrics   metrics
 	hint      chan struct{}
-	event     atomic.Int64 // when Docker was last known to have changed, Unix time in nanoseconds
-	listed    atomic.Int64 // when it was last listed, likewise
+	// volumesHint is a hint to look at the volumes.
+	volumesHint chan struct{}
+	event       atomic.Int64 // when Docker was last known to have changed, Unix time in nanoseconds
+	listed      atomic.Int64 // when it was last listed, likewise
 
 	containers []engine.Container
 	listedOK   bool
@@ -82,7 +104,8 @@ type Agent struct {
 
 // New makes an Agent; it does no I/O.
 func New(options Options) *Agent {
-	a := &Agent{Options: options, metrics: newMetrics(options.Metrics), hint: make(chan struct{}, 1), memory: map[string]*memory{},
+	a := &Agent{Options: options, metrics: newMetrics(options.Metrics), images: newImages(), memory: map[string]*memory{},
+		hint: make(chan struct{}, 1), volumesHint: make(chan struct{}, 1),
 		starts: newPlaces(startPlaces), pulls: newPlaces(pullPlaces), stops: newPlaces(stopPlaces), exits: newPlaces(exitPlaces)}
 	a.assigned = newAssignments(options.HostIP, options.Apps)
 	a.prober = newProber(newChecker(options.Engine), a.Hint)
@@ -129,9 +152,11 @@ func (a *Agent) Condition() string {
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.prober.wait()
 	defer a.work.Wait()
-	var publishing sync.WaitGroup
-	defer publishing.Wait()
-	publishing.Go(func() { a.publisher.run(ctx) })
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	for _, run := range []func(context.Context){a.publisher.run, a.tendVolumes, a.nameImages, a.tendImages} {
+		beside.Go(func() { run(ctx) })
+	}
 	for {
 		wake := a.pass(ctx)
 		select {
@@ -161,7 +186,7 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 	actions, retry := Compute(Input{Now: now, Known: snapshot.Known, Desired: want, Unreadable: unreadable,
 		Containers: a.containers, Memory: a.memories(busy)})
 	for _, action := range actions {
-		if action.starts() && !a.starts.take() {
+		if action.starts() && (a.blocked(action.Desired, action.Container) != "" || !a.starts.take()) {
 			continue // planned again when another ends
 		}
 		a.Log.Info(action.Kind.String(), "app", action.app(), "container", action.containerName(), "slot", action.slot(),

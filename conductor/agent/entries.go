@@ -24,16 +24,25 @@ type wish struct {
 	// kept are instances of which every record stays as it is, whatever the entries say: it is not
 	// known what they should be.
 	kept map[string]bool
+	// allVolumes says that the host has no volumes beside those that entries are of.
+	allVolumes bool
+}
+
+// keeps tells whether a key stays as it is that no entry is of.
+func (w wish) keeps(key string) bool {
+	k, ok := state.ParseHostKey(key)
+	return w.kept[recordOf(key)] || ok && k.Kind == "volumes" && !w.allVolumes
 }
 
 func (w wish) equal(o wish) bool {
-	return maps.Equal(w.entries, o.entries) && maps.Equal(w.kept, o.kept)
+	return maps.Equal(w.entries, o.entries) && maps.Equal(w.kept, o.kept) && w.allVolumes == o.allVolumes
 }
 
 // wish is what this host is to publish, see publisher.
 func (a *Agent) wish(want map[string]Desired, unreadable map[Place]bool, now time.Time) wish {
 	a.metrics.instances.Reset()
 	w := wish{entries: map[string]entry{}, kept: map[string]bool{}}
+	a.volumeEntries(&w)
 	byInstance, _ := sortOut(a.containers)
 	for id, d := range want {
 		c, exists := byInstance[id]
@@ -59,8 +68,11 @@ func (a *Agent) wantedEntries(d Desired, c engine.Container, exists bool, now ti
 	announce := records(a.HostIP, d, c)
 	observed, health := a.observe(d, c, exists, a.unannounced(d), now)
 	running := exists && c.Status == engine.StatusRunning
+	unrecorded := a.complete(&observed, d, c)
 	own := a.stateEntry(observed)
 	switch {
+	case unrecorded:
+		own.keep = true
 	case !running:
 		own.keep = a.explaining(d.Instance)
 	case health == Unprobed:

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dokkaa/dokkaa/conductor/engine"
+	"github.com/dokkaa/dokkaa/internal/seal"
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
 	"github.com/dokkaa/dokkaa/manifest"
@@ -27,6 +29,10 @@ type bench struct {
 	store  *fakeStore
 	apps   *fakeMirror
 	stop   func()
+
+	removals  *fakeMirror
+	secretKey func() (seal.Key, error)
+	log       bytes.Buffer
 }
 
 // nginxRevision is the revision that most tests run.
@@ -34,7 +40,7 @@ const nginxRevision = `{"manifest": {"image": "nginx", "services": {"nginx": 80}
 
 func newBench(t *testing.T) *bench {
 	b := &bench{t: t, engine: &fakeEngine{containers: map[string]*engine.Container{}, images: map[string]bool{"nginx": true}},
-		store: &fakeStore{keys: map[string]string{}}, apps: &fakeMirror{}}
+		store: &fakeStore{keys: map[string]string{}}, apps: &fakeMirror{}, removals: &fakeMirror{}}
 	b.engine.store = b.store
 	b.apps.set(store.NewSnapshot(1))
 	return b
@@ -43,7 +49,8 @@ func newBench(t *testing.T) *bench {
 // start runs the agent until the test ends or b.stop is called.
 func (b *bench) start() {
 	b.agent = New(Options{HostIP: "10.0.0.1", Engine: b.engine, Apps: b.apps, Store: b.store,
-		Connections: b.engine.connections, Log: slog.New(slog.DiscardHandler)})
+		Connections: b.engine.connections, Removals: b.removals, SecretKey: b.secretKey,
+		Log: slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	b.agent.prober.dial, b.agent.prober.get = b.engine.dial, b.engine.get
 	b.engine.changed = b.agent.EngineHint
 	ctx, cancel := context.WithCancel(b.t.Context())
@@ -204,6 +211,27 @@ func (s *fakeStore) List(_ context.Context, dir string) (store.Listing, error) {
 	return l, nil
 }
 
+func (s *fakeStore) Get(_ context.Context, key string) (store.Node, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away {
+		return store.Node{}, store.ErrUnavailable
+	}
+	value, there := s.keys[key]
+	if !there {
+		return store.Node{}, fmt.Errorf("get %s: %w", key, store.ErrNotFound)
+	}
+	return store.Node{Key: key, Value: value}, nil
+}
+
+// CompareAndSwap knows no indexes: it succeeds where the key is there.
+func (s *fakeStore) CompareAndSwap(ctx context.Context, key, value string, _ uint64) (store.Node, error) {
+	if _, err := s.Get(ctx, key); err != nil {
+		return store.Node{}, err
+	}
+	return s.Set(ctx, key, value, 0)
+}
+
 func (s *fakeStore) Set(_ context.Context, key, value string, _ time.Duration) (store.Node, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -263,6 +291,7 @@ type fakeEngine struct {
 	open       int      // connections to each container
 	uncounted  error    // why they cannot be counted
 	graces     []string // of stops
+	fakeStorage
 }
 
 func (e *fakeEngine) connections(context.Context, netip.Addr, []int) (int, error) {
@@ -301,6 +330,7 @@ func (e *fakeEngine) Create(_ context.Context, spec engine.Spec) (string, error)
 		return "", engine.ErrNoImage
 	}
 	id := "c-" + spec.Instance
+	defer e.mount(id, spec)
 	e.containers[id] = &engine.Container{Ref: spec.Ref, Slot: spec.Slot, Revision: spec.Revision, Instance: spec.Instance,
 		ID: id, Name: spec.Name, Status: engine.StatusCreated}
 	return id, nil
@@ -343,7 +373,7 @@ func (e *fakeEngine) Pull(ctx context.Context, image string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.pulls++
-	return fmt.Errorf("pull image %s: no such host", image)
+	return e.pulled(image)
 }
 
 func (e *fakeEngine) Start(ctx context.Context, id string) error {
@@ -354,6 +384,7 @@ func (e *fakeEngine) Start(ctx context.Context, id string) error {
 	if e.orphans[id] {
 		return engine.ErrNoNetwork
 	}
+	e.checkVolumes(c)
 	e.starts++
 	e.port++
 	if e.started == nil {

@@ -33,7 +33,7 @@ type keyStore interface {
 }
 
 // publisher makes this host's keys in the store what is wished: the observed states of its
-// instances and the DNS records of their services. It owns exactly these keys, and removes
+// instances, the DNS records of their services and the volumes. It owns exactly these keys, and removes
 // those among them that are not wanted, also those that an earlier process left. A key that the
 // store refuses holds up no other.
 type publisher struct {
@@ -124,6 +124,22 @@ func (p *publisher) holds(values map[string]string) bool {
 	return p.stored != nil || len(values) == 0
 }
 
+// has tells whether the store surely holds the key, lacks whether it surely does not.
+func (p *publisher) has(key string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, there := p.stored[key]
+	return there && p.writing != key
+}
+
+func (p *publisher) lacks(key string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, there := p.stored[key]
+	_, wished := p.wished.entries[key]
+	return p.stored != nil && !there && !wished && p.writing != key
+}
+
 // recordOf is the instance that a key is a record of, "" if it is none.
 func recordOf(key string) string {
 	if !state.IsInstanceRecord(key) {
@@ -209,8 +225,8 @@ func (p *publisher) pass(ctx context.Context) (retry time.Time, err error) {
 	return p.nextRetry(), nil
 }
 
-// keys are all that are or should be in the store, in a fixed order: records first, for the states
-// of instances say of them.
+// keys are all that are or should be in the store, in a fixed order: records and volumes first, for
+// the states of instances say of them.
 func (p *publisher) keys() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -227,10 +243,10 @@ func (p *publisher) keys() []string {
 }
 
 func rank(key string) int {
-	if recordOf(key) != "" {
-		return 0
+	if k, ok := state.ParseHostKey(key); ok && k.Kind == "instances" {
+		return 1
 	}
-	return 1
+	return 0
 }
 
 // begin returns what is to be done for the key as things are now, nil for nothing. With doubt
@@ -244,7 +260,7 @@ func (p *publisher) begin(key string, doubt bool) func(context.Context) error {
 	e, wanted := p.wished.entries[key]
 	held, there := p.stored[key]
 	if !wanted {
-		if !there || p.wished.kept[recordOf(key)] {
+		if !there || p.wished.keeps(key) {
 			return nil
 		}
 		p.writing = key

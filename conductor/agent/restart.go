@@ -88,7 +88,12 @@ func (a *Agent) restart(ctx context.Context, action Action) error {
 			return err
 		}
 	}
-	err := a.Engine.Start(ctx, action.Container.ID)
+	if action.Container.Status == engine.StatusCreated { // its run broke off
+		if err := a.furnish(ctx, action.Desired, action.Container.ID); err != nil {
+			return err
+		}
+	}
+	err := a.launch(ctx, action.Desired, action.Container)
 	if errors.Is(err, engine.ErrNoNetwork) {
 		return errors.Join(err, a.stop(ctx, action.Container, 0))
 	}

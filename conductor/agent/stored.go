@@ -13,12 +13,14 @@ func (p *publisher) load(ctx context.Context) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, publishList)
 	defer cancel()
 	stored := map[string]string{}
-	instances, err := p.store.List(ctx, state.InstancesDir(p.hostIP))
+	own, err := p.store.List(ctx, state.HostDir(p.hostIP))
 	if err != nil {
 		return nil, err
 	}
-	for _, node := range instances.Nodes {
-		stored[node.Key] = node.Value
+	for _, node := range own.Nodes {
+		if key, ok := state.ParseHostKey(node.Key); ok && (key.Kind == "instances" || key.Kind == "volumes") {
+			stored[node.Key] = node.Value
+		}
 	}
 	records, err := p.store.List(ctx, state.RecordsDir)
 	if err != nil {

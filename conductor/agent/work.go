@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -73,38 +72,6 @@ func (a *Agent) finish(action Action, err error) {
 	}
 	a.metrics.actions.WithLabelValues(action.Kind.String(), "done").Inc()
 	m.succeeded(action, time.Now())
-}
-
-// run creates and starts, and pulls the image where it is missing.
-func (a *Agent) run(ctx context.Context, action Action) error {
-	spec := action.Desired.Spec
-	spec.Name = action.Name
-	id, err := a.Engine.Create(ctx, spec)
-	if errors.Is(err, engine.ErrNoImage) {
-		if err := a.pull(ctx, action); err != nil {
-			return err
-		}
-		id, err = a.Engine.Create(ctx, spec)
-	}
-	if err != nil {
-		return err
-	}
-	return a.Engine.Start(ctx, id)
-}
-
-// pull pulls the image of an action that starts a container, which leaves its place meanwhile.
-func (a *Agent) pull(ctx context.Context, action Action) error {
-	a.mu.Lock()
-	a.recall(action.Instance).pulling = true
-	a.mu.Unlock()
-	a.starts.leave()
-	defer a.starts.enter() // also if ctx ended: those that have a place end soon
-	a.Hint()
-	if err := a.pulls.wait(ctx); err != nil {
-		return err
-	}
-	defer a.pulls.leave()
-	return a.Engine.Pull(ctx, action.Desired.Image)
 }
 
 func (a Action) starts() bool { return a.Kind == Run || a.Kind == Restart }

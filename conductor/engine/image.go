@@ -94,3 +94,25 @@ var absences = []string{
 func isAbsence(err error) bool {
 	return docker.IsNotFound(err) || slices.ContainsFunc(absences, func(words string) bool { return strings.Contains(err.Error(), words) })
 }
+
+// Familiar is an image's name as Docker lists it: with tag or digest, and without what Docker Hub's
+// need not be written with.
+func Familiar(image string) string {
+	if _, digest, found := strings.Cut(image, "@"); found {
+		return Repository(image) + "@" + digest
+	}
+	_, tag := splitImage(image)
+	return Repository(image) + ":" + tag
+}
+
+// Repository is where an image is from, as Docker lists it.
+func Repository(image string) string {
+	name, _, _ := strings.Cut(image, "@")
+	name, _ = splitImage(name)
+	for _, hub := range []string{"docker.io/", "index.docker.io/"} {
+		if rest, found := strings.CutPrefix(name, hub); found {
+			return strings.TrimPrefix(rest, "library/")
+		}
+	}
+	return name
+}

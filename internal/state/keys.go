@@ -49,6 +49,9 @@ func (r Ref) RevisionKey(revision int) string {
 	return r.Dir() + "/revisions/" + strconv.Itoa(revision)
 }
 
+// HostDir is the directory of everything about a host.
+func HostDir(ip string) string { return HostsDir + "/" + ip }
+
 // HostLeaseKey is the key of a host's lease, which holds a Host.
 func HostLeaseKey(ip string) string { return HostsDir + "/" + ip + "/lease" }
 
@@ -145,8 +148,21 @@ func HostLabelsKey(ip string) string { return HostsDir + "/" + ip + "/labels" }
 // VolumeKey is the key of a Volume that a host has, by its name in Docker.
 func VolumeKey(ip, volume string) string { return HostsDir + "/" + ip + "/volumes/" + volume }
 
-// RemovalKey is the key by which the operator asks a host to remove a volume that nothing uses.
-func RemovalKey(ip, volume string) string { return HostsDir + "/" + ip + "/removals/" + volume }
+// RemovalsDir is the directory of the requests to a host to remove volumes.
+func RemovalsDir(ip string) string { return HostsDir + "/" + ip + "/removals" }
+
+// RemovalKey is the key by which the operator asks a host to remove a volume that nothing uses. It
+// is empty or holds a Removal, and goes when the volume is removed.
+func RemovalKey(ip, volume string) string { return RemovalsDir(ip) + "/" + volume }
+
+// ImagesDir is the directory of the Images that a host's conductor pulled.
+func ImagesDir(ip string) string { return HostsDir + "/" + ip + "/images" }
+
+// ImageKey is the key of an Image, by its id.
+func ImageKey(ip, id string) string {
+	id = strings.TrimPrefix(id, "sha256:")
+	return ImagesDir(ip) + "/" + id[:min(len(id), imageIDLength)]
+}
 
 // SecretKey is the key of a version of a secret, encrypted with the cluster's key.
 func SecretKey(app, name string, version int) string {
@@ -165,7 +181,10 @@ func InstancesDir(ip string) string { return HostsDir + "/" + ip + "/instances" 
 // of the hosts it has.
 func HostInfoKey(ip string) string { return HostsDir + "/" + ip + "/info" }
 
-const instanceIDLength = 12
+const (
+	instanceIDLength = 12
+	imageIDLength    = 12 // as Docker shows it
+)
 
 // NewInstanceID makes the id of an instance, which is a DNS label.
 func NewInstanceID() string {

@@ -146,6 +146,17 @@ type Volume struct {
 	Driver string `json:"driver"`
 }
 
+// Removal is what a host says to the request to remove a volume.
+type Removal struct {
+	Reason string `json:"reason,omitempty"` // why the volume is still there
+}
+
+// Image is an image that a host's conductor pulled, and removes when nothing needs it any more.
+type Image struct {
+	ID    string   `json:"id"`
+	Names []string `json:"names"` // that it was pulled by
+}
+
 // Settings are those of the cluster, written by the operator; zero fields have their defaults.
 type Settings struct {
 	HostTTL   string `json:"host_lease,omitempty"`       // how long a host may be silent, "8s"
