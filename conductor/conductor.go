@@ -22,8 +22,8 @@ import (
 // Leases, see the design: a holder that cannot renew stops acting before its time is over. Those of
 // hosts are so unless the cluster's settings say otherwise.
 const (
-	hostTTL        = 8 * time.Second
-	hostRenew      = 2 * time.Second
+	hostTTL        = state.DefaultHostTTL
+	hostRenew      = state.DefaultHostRenew
 	schedulerTTL   = 4 * time.Second
 	schedulerRenew = time.Second
 )

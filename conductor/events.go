@@ -116,17 +116,30 @@ func (l *hostLog) observe(hosts map[string]schedule.Host) (events []state.Event)
 func hostEvent(was schedule.Host, known bool, host schedule.Host) (kind, reason string) {
 	switch {
 	case !known:
-		return "host joined", host.Condition
+		return "host joined", closed(host)
 	case host.Liveness == schedule.Lost && was.Liveness != schedule.Lost:
 		return "host lost", "its lease ended"
 	case host.Liveness == schedule.Lost:
 		return "", ""
 	case was.Liveness == schedule.Lost:
-		return "host back", host.Condition
-	case host.Condition == was.Condition:
+		return "host back", closed(host)
+	case closed(host) == closed(was):
 		return "", ""
-	case host.Condition != "":
-		return "host closed", host.Condition
+	case closed(host) != "":
+		return "host closed", closed(host)
 	}
 	return "host open", "it takes new instances again"
+}
+
+// closed says why a host takes no new instances, "" if it does.
+func closed(host schedule.Host) string {
+	switch {
+	case host.Condition != "":
+		return host.Condition
+	case host.Availability == state.Drained:
+		return "it is drained"
+	case host.Availability == state.Cordoned:
+		return "it is cordoned"
+	}
+	return ""
 }

@@ -106,6 +106,13 @@ func TestEventsOfHosts(t *testing.T) {
 			{hosts{"a": closed}, nil},
 			{hosts{"a": {Host: state.Host{Condition: "fuller"}}}, []string{"host closed a: fuller"}},
 		},
+		"the operator closes hosts": {
+			{hosts{"a": alive, "b": alive}, nil},
+			{hosts{"a": {Availability: state.Drained}, "b": {Availability: state.Cordoned}},
+				[]string{"host closed a: it is drained", "host closed b: it is cordoned"}},
+			{hosts{"a": alive, "b": {Availability: state.Drained}},
+				[]string{"host open a: it takes new instances again", "host closed b: it is drained"}},
+		},
 		"a forgotten host joins again": {
 			{hosts{"a": alive}, nil},
 			{hosts{}, nil},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/dokkaa/dokkaa/internal/state"
@@ -18,46 +17,14 @@ const settingsPoll = 10 * time.Second
 // they are there. They are settings of the cluster.
 type hostTimes struct{ ttl, renew time.Duration }
 
-const (
-	minHostTTL   = 2 * time.Second // etcd counts in seconds
-	minHostRenew = 100 * time.Millisecond
-	// minRenewals is how often a lease should have been renewed before it ends: one try may fail.
-	minRenewals = 3
-)
-
-// parseHostTimes reads them from the cluster's settings. Hosts that may be silent for long say less
-// often that they are there, unless the settings tell how often.
+// parseHostTimes reads them from the cluster's settings.
 func parseHostTimes(settings string) (t hostTimes, err error) {
 	var s state.Settings
 	if err := json.Unmarshal([]byte(settings), &s); err != nil {
 		return t, err
 	}
-	if t.ttl, err = duration("host_lease", s.HostTTL, hostTTL); err != nil {
-		return t, err
-	}
-	if t.renew, err = duration("host_lease_renew", s.HostRenew, t.ttl/(hostTTL/hostRenew)); err != nil {
-		return t, err
-	}
-	switch {
-	case t.ttl < minHostTTL:
-		return t, fmt.Errorf("host_lease is %v, want at least %v", t.ttl, minHostTTL)
-	case t.renew < minHostRenew:
-		return t, fmt.Errorf("host_lease_renew is %v, want at least %v", t.renew, minHostRenew)
-	case t.ttl < minRenewals*t.renew:
-		return t, fmt.Errorf("host_lease is %v, want at least %d times host_lease_renew, which is %v", t.ttl, minRenewals, t.renew)
-	}
-	return t, nil
-}
-
-func duration(field, text string, fallback time.Duration) (time.Duration, error) {
-	if text == "" {
-		return fallback, nil
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", field, err)
-	}
-	return d, nil
+	t.ttl, t.renew, err = s.HostTimes()
+	return t, err
 }
 
 // followSettings keeps to the cluster's settings until ctx ends; refused as in readSettings.

@@ -6,40 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/dokkaa/dokkaa/internal/state"
 )
-
-func TestHostTimesOfSettings(t *testing.T) {
-	for settings, want := range map[string]string{
-		`{}`:                         "8s 2s",
-		`{"future": 1}`:              "8s 2s",
-		`{"host_lease": "20s"}`:      "20s 5s",
-		`{"host_lease": "2s"}`:       "2s 500ms",
-		`{"host_lease_renew": "1s"}`: "8s 1s",
-		`{"host_lease": "1m", "host_lease_renew": "20s"}`: "1m0s 20s",
-		`{"host_lease": "1900ms"}`:                        "host_lease is 1.9s, want at least 2s",
-		`{"host_lease": "-8s"}`:                           "host_lease is -8s, want at least 2s",
-		`{"host_lease": "8"}`:                             "host_lease: time: missing unit",
-		`{"host_lease": 8}`:                               "json: cannot unmarshal number",
-		`{"host_lease_renew": "3s"}`:                      "host_lease is 8s, want at least 3 times host_lease_renew, which is 3s",
-		`{"host_lease_renew": "0s"}`:                      "host_lease_renew is 0s, want at least 100ms",
-		`garbage`:                                         "invalid character",
-		``:                                                "unexpected end",
-	} {
-		times, err := parseHostTimes(settings)
-		got := fmt.Sprint(times.ttl, " ", times.renew)
-		if err != nil {
-			got = err.Error()
-		}
-		if !strings.HasPrefix(got, want) {
-			t.Errorf("%s: %s, want %s", settings, got, want)
-		}
-	}
-}
 
 // TestClusterSettings shortens the hosts' lease while one host runs and before another joins, and
 // takes that host away.

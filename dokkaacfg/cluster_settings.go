@@ -19,14 +19,8 @@ type settingsCommand struct {
 	Changes []string `arg:"" optional:"" name:"setting=value" help:"Settings to change; without a value, back to the default. None: show them."`
 }
 
-// Defaults of the cluster's settings.
-const (
-	defaultHostLease = 8 * time.Second
-	defaultHostRenew = 2 * time.Second
-)
-
 // clusterSettings are the settings that there are, with their defaults.
-var clusterSettings = map[string]time.Duration{"host_lease": defaultHostLease, "host_lease_renew": defaultHostRenew}
+var clusterSettings = map[string]time.Duration{"host_lease": state.DefaultHostTTL, "host_lease_renew": state.DefaultHostRenew}
 
 // Run shows or changes the cluster's settings.
 func (c *settingsCommand) Run(ctx context.Context, s *session) error {
@@ -102,28 +96,13 @@ func changeSettings(old string, changes map[string]string) (current map[string]a
 	return current, asJSON(current), nil
 }
 
-// checkSettings refuses what would make hosts lost that live.
+// checkSettings refuses what the conductors would refuse.
 func checkSettings(settings map[string]any) error {
-	values := maps.Clone(clusterSettings)
-	for name := range values {
-		text, there := settings[name].(string)
-		if !there {
-			continue
-		}
-		d, err := time.ParseDuration(text)
-		if err != nil {
-			return usageError{fmt.Sprintf("%s=%s: it must be a duration such as %s", name, text, values[name])}
-		}
-		values[name] = d
-	}
-	lease, renew := values["host_lease"], values["host_lease_renew"]
-	switch {
-	case lease < 2*time.Second || lease > time.Hour || lease%time.Second != 0:
-		return usageError{fmt.Sprintf("host_lease=%s: it must be whole seconds, from 2s to 1h", lease)}
-	case renew < 100*time.Millisecond:
-		return usageError{fmt.Sprintf("host_lease_renew=%s: it must be at least 100ms", renew)}
-	case renew > lease/3:
-		return usageError{fmt.Sprintf("host_lease_renew=%s: it must be at most a third of host_lease, which is %s: one renewal that fails must not lose a host", renew, lease)}
+	var s state.Settings
+	s.HostTTL, _ = settings["host_lease"].(string)
+	s.HostRenew, _ = settings["host_lease_renew"].(string)
+	if _, _, err := s.HostTimes(); err != nil {
+		return usageError{err.Error()}
 	}
 	return nil
 }
