@@ -73,6 +73,7 @@ func newConductor(settings Settings, st *store.Store, member *membership, m mach
 	c.apps = st.NewMirror(state.AppsDir)
 	c.events = event.New(st, func() bool { return c.apps.Snapshot().Known }, log.With("component", "events"))
 	c.agent = agent.New(agent.Options{HostIP: settings.HostIP, Engine: m.engine, Apps: c.apps, Store: st,
+		Lease:       func() (time.Time, time.Duration) { return c.host.Life() },
 		Connections: m.connections, Events: c.events.Record, Log: log.With("component", "agent"), Metrics: env.Metrics})
 	c.schedule = newScheduler(st, c.apps, func() time.Duration { return c.times.Load().ttl }, c.events, log.With("component", "scheduler"), env.Metrics)
 	c.host = st.NewLease(store.LeaseOptions{Key: state.HostLeaseKey(settings.HostIP), Value: c.leaseValue, TTL: hostTTL, Renew: hostRenew})
@@ -83,6 +84,7 @@ func newConductor(settings Settings, st *store.Store, member *membership, m mach
 func (c *Conductor) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.upkeep(ctx) })
+	group.Go(func() error { return c.agent.Fence(ctx) }) // also before it is known which cluster this is
 	group.Go(func() error {
 		if err := c.member.join(ctx); err != nil {
 			return ended(ctx, err)

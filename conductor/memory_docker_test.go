@@ -59,7 +59,7 @@ func (d *memoryDocker) Create(_ context.Context, spec engine.Spec) (string, erro
 		return "", fmt.Errorf("the name %s is taken", spec.Name)
 	}
 	d.made++
-	c := &engine.Container{Ref: spec.Ref, Slot: spec.Slot, Revision: spec.Revision, Instance: spec.Instance,
+	c := &engine.Container{Ref: spec.Ref, Slot: spec.Slot, Revision: spec.Revision, Instance: spec.Instance, Leash: spec.Leash,
 		ID: fmt.Sprintf("container-%d", d.made), Name: spec.Name, Status: engine.StatusCreated, Created: time.Now(), Ports: map[int]int{}}
 	for i, port := range spec.Ports {
 		c.Ports[port] = 30000 + 10*d.made + i

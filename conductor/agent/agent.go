@@ -44,7 +44,7 @@ type Mirror interface {
 // Store is what the agent needs of a store.Store.
 type Store interface {
 	keyStore
-	Get(ctx context.Context, key string) (store.Node, error)
+	Get(ctx context.Context, key string) (store.Node, error) // never from a member that is behind
 	CompareAndSwap(ctx context.Context, key, value string, prevIndex uint64) (store.Node, error)
 }
 
@@ -54,6 +54,7 @@ type Options struct {
 	Engine Engine
 	Apps   Mirror
 	Store  Store
+	Lease  Lease // of the host; nil: nothing is fenced
 	// Removals is a mirror of the requests to this host to remove volumes; nil: there are none.
 	Removals Mirror
 	// SecretKey is the cluster's key. Its error says what to do to have it; nil: there is none.
@@ -94,6 +95,10 @@ type Agent struct {
 
 	containers []engine.Container
 	listedOK   bool
+	seen       atomic.Pointer[sighting] // the same for Fence
+
+	begun time.Time
+	fence fence
 
 	mu     sync.Mutex
 	memory map[string]*memory // by instance
@@ -106,6 +111,7 @@ type Agent struct {
 func New(options Options) *Agent {
 	a := &Agent{Options: options, metrics: newMetrics(options.Metrics), images: newImages(), memory: map[string]*memory{},
 		hint: make(chan struct{}, 1), volumesHint: make(chan struct{}, 1),
+		begun: time.Now(), fence: fence{halts: map[string]time.Time{}},
 		starts: newPlaces(startPlaces), pulls: newPlaces(pullPlaces), stops: newPlaces(stopPlaces), exits: newPlaces(exitPlaces)}
 	a.assigned = newAssignments(options.HostIP, options.Apps)
 	a.prober = newProber(newChecker(options.Engine), a.Hint)
@@ -133,7 +139,10 @@ func (a *Agent) engineChanged() { a.event.Store(time.Now().UnixNano()) }
 
 // Reannounce has all that this host announces written again. It is for a host that comes back
 // after its lease: what it announced was withdrawn, or just is being.
-func (a *Agent) Reannounce() { a.publisher.again() }
+func (a *Agent) Reannounce() {
+	a.publisher.again()
+	a.Hint() // what may not run without the host's lease may be started
+}
 
 // Condition says why this host should take no new slots, "" if it may.
 func (a *Agent) Condition() string {
@@ -184,6 +193,7 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 	now := time.Now()
 	a.explain(ctx, a.notice(want, now))
 	actions, retry := Compute(Input{Now: now, Known: snapshot.Known, Desired: want, Unreadable: unreadable,
+		Leaseless:  a.leaseless(want, now),
 		Containers: a.containers, Memory: a.memories(busy)})
 	for _, action := range actions {
 		if action.starts() && (a.blocked(action.Desired, action.Container) != "" || !a.starts.take()) {
@@ -243,6 +253,7 @@ func (a *Agent) look(ctx context.Context) error {
 		return err
 	}
 	a.containers, a.listedOK = containers, true
+	a.seen.Store(&sighting{containers, now})
 	a.listed.Store(now.UnixNano())
 	return nil
 }

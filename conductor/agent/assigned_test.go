@@ -121,6 +121,7 @@ func TestDesiredHasEverything(t *testing.T) {
 	t.Parallel()
 	const m = `{"image": "nginx", "entrypoint": ["/e"], "command": ["c"], "env": {"A": "b"}, "user": "1:2", "working_dir": "/w",
 		"labels": {"team": "shop"}, "hostname": "web", "services": {"web": {"port": 80, "host_port": 8080}, "admin": 81}, "links": ["redis"],
+		"disconnect": {"stop_on_client_after": "1m"},
 		"resources": {"cpus": 0.5, "memory": "64m"}, "volumes": [{"name": "data", "path": "/data"},
 		{"name": "all", "path": "/all", "access_mode": "single-host", "read_only": true, "driver_opts": {"type": "tmpfs", "device": "tmpfs"}}]}`
 	nodes := []store.Node{{Key: refN.SlotKey(2), Value: slotOn(t, "10.0.0.1", 1, idA)},

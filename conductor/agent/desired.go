@@ -24,6 +24,7 @@ func (c *resident) describe(place Place, a assignment, snapshot store.Snapshot) 
 		d.Invalid = err.Error()
 		return d
 	}
+	d.Leash = leashOf(m).String()
 	d.Manifest, d.Services, d.Versions, d.Resolved = m, m.Services, r.Versions, r.Image != ""
 	d.Image = orElse(r.Image, m.Image)
 	d.Entrypoint, d.Command, d.Env = m.Entrypoint, m.Command, m.Environment(place.App)

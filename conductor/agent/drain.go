@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/dokkaa/dokkaa/conductor/engine"
-	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
 	"github.com/dokkaa/dokkaa/manifest"
 )
@@ -36,8 +34,8 @@ type ending struct {
 	grace   time.Duration // from SIGTERM to SIGKILL
 }
 
-// endingOf is how a container's instance is to end: as its revision says, which holds what the user
-// wrote last. Where that cannot be read, the defaults hold.
+// endingOf is how a container's instance is to end: as the manifest says that is in force for it. Where
+// that cannot be read, the defaults hold.
 func endingOf(c engine.Container, snapshot store.Snapshot) ending {
 	m := manifestOf(c, snapshot)
 	if m == nil {
@@ -51,17 +49,9 @@ func endingOf(c engine.Container, snapshot store.Snapshot) ending {
 	return e
 }
 
-// manifestOf is the manifest of a container's revision, nil if it cannot be read.
+// manifestOf is what is in force for a container, nil if it cannot be read.
 func manifestOf(c engine.Container, snapshot store.Snapshot) *manifest.Manifest {
-	node, found := snapshot.Get(c.Ref.RevisionKey(c.Revision))
-	if !found {
-		return nil
-	}
-	var r state.Revision
-	if json.Unmarshal([]byte(node.Value), &r) != nil {
-		return nil
-	}
-	m, err := manifest.Parse(r.Manifest)
+	_, m, err := readRevisions(c.Ref, snapshot).inForce(c.Revision)
 	if err != nil {
 		return nil
 	}

@@ -28,6 +28,7 @@ type bench struct {
 	engine *fakeEngine
 	store  *fakeStore
 	apps   *fakeMirror
+	lease  *fakeLease
 	stop   func()
 
 	removals  *fakeMirror
@@ -40,7 +41,7 @@ const nginxRevision = `{"manifest": {"image": "nginx", "services": {"nginx": 80}
 
 func newBench(t *testing.T) *bench {
 	b := &bench{t: t, engine: &fakeEngine{containers: map[string]*engine.Container{}, images: map[string]bool{"nginx": true}},
-		store: &fakeStore{keys: map[string]string{}}, apps: &fakeMirror{}, removals: &fakeMirror{}}
+		store: &fakeStore{keys: map[string]string{}}, apps: &fakeMirror{}, removals: &fakeMirror{}, lease: &fakeLease{}}
 	b.engine.store = b.store
 	b.apps.set(store.NewSnapshot(1))
 	return b
@@ -48,15 +49,17 @@ func newBench(t *testing.T) *bench {
 
 // start runs the agent until the test ends or b.stop is called.
 func (b *bench) start() {
-	b.agent = New(Options{HostIP: "10.0.0.1", Engine: b.engine, Apps: b.apps, Store: b.store,
+	b.agent = New(Options{HostIP: "10.0.0.1", Engine: b.engine, Apps: b.apps, Store: b.store, Lease: b.lease.life,
 		Connections: b.engine.connections, Removals: b.removals, SecretKey: b.secretKey,
 		Log: slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	b.agent.prober.dial, b.agent.prober.get = b.engine.dial, b.engine.get
 	b.engine.changed = b.agent.EngineHint
 	ctx, cancel := context.WithCancel(b.t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); _ = b.agent.Run(ctx) }() // its only error is none
-	b.stop = func() { cancel(); <-done }
+	fenced := make(chan struct{})
+	go func() { defer close(done); _ = b.agent.Run(ctx) }()     // its only error is none
+	go func() { defer close(fenced); _ = b.agent.Fence(ctx) }() // likewise
+	b.stop = func() { cancel(); <-done; <-fenced }
 	synctest.Wait()
 }
 
@@ -116,6 +119,37 @@ func (b *bench) record(id string) string {
 	return value
 }
 
+const leaseTTL = 8 * time.Second
+
+// fakeLease is the host's lease, which is renewed every 2 seconds unless it is cut off.
+type fakeLease struct {
+	mu  sync.Mutex
+	cut bool
+	at  time.Time // last renewal while it is cut off
+}
+
+func (l *fakeLease) life() (renewed time.Time, ttl time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cut {
+		return l.at, leaseTTL
+	}
+	return time.Now().Truncate(2 * time.Second), leaseTTL
+}
+
+// loseAt makes the lease be renewed for the last time then; zero: never by this process.
+func (l *fakeLease) loseAt(at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut, l.at = true, at
+}
+
+func (l *fakeLease) regain() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut = false
+}
+
 type fakeMirror struct {
 	mu       sync.Mutex
 	snapshot store.Snapshot
@@ -158,12 +192,19 @@ func (m *fakeMirror) unknow() {
 	m.snapshot.Known, m.snapshot.Err = false, store.ErrUnavailable
 }
 
+// know makes it the store's content again.
+func (m *fakeMirror) know() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.snapshot.Known, m.snapshot.Err = true, nil
+}
+
 type fakeStore struct {
 	mu   sync.Mutex
 	keys map[string]string
 	away bool
 	file string   // a key below which nothing can be written, for it is none of a directory
-	log  []string // of writes
+	log  []string // of writes, and keys that were read
 	// values are what was written.
 	values []string
 	// tries counts writes, also those that failed, lists lists.
@@ -221,6 +262,7 @@ func (s *fakeStore) Get(_ context.Context, key string) (store.Node, error) {
 	if !there {
 		return store.Node{}, fmt.Errorf("get %s: %w", key, store.ErrNotFound)
 	}
+	s.log = append(s.log, "get "+key)
 	return store.Node{Key: key, Value: value}, nil
 }
 
@@ -288,9 +330,11 @@ type fakeEngine struct {
 	log        []string
 	store      *fakeStore
 	changed    func()
-	open       int      // connections to each container
-	uncounted  error    // why they cannot be counted
-	graces     []string // of stops
+	open       int           // connections to each container
+	uncounted  error         // why they cannot be counted
+	graces     []string      // of stops
+	halts      int           // that were tried
+	dying      time.Duration // that a container takes to end after SIGTERM
 	fakeStorage
 }
 
@@ -331,7 +375,7 @@ func (e *fakeEngine) Create(_ context.Context, spec engine.Spec) (string, error)
 	}
 	id := "c-" + spec.Instance
 	defer e.mount(id, spec)
-	e.containers[id] = &engine.Container{Ref: spec.Ref, Slot: spec.Slot, Revision: spec.Revision, Instance: spec.Instance,
+	e.containers[id] = &engine.Container{Ref: spec.Ref, Slot: spec.Slot, Revision: spec.Revision, Instance: spec.Instance, Leash: spec.Leash,
 		ID: id, Name: spec.Name, Status: engine.StatusCreated}
 	return id, nil
 }
@@ -423,6 +467,29 @@ func (e *fakeEngine) Stop(ctx context.Context, id string, grace time.Duration) e
 	return nil
 }
 
+// Halt ends a container as SIGTERM does, or SIGKILL after the grace.
+func (e *fakeEngine) Halt(ctx context.Context, id string, grace time.Duration) error {
+	e.spend(ctx, "stop")
+	e.mu.Lock()
+	hangs, dying := e.hangs, min(grace, e.dying)
+	e.halts++
+	e.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if err := sleep(ctx, dying); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	c := e.containers[id]
+	c.Status, c.Detail, c.Ports, c.Addr, c.Health = engine.StatusExited, "Exited (143) 1 second ago", nil, netip.Addr{}, engine.HealthNone
+	e.log = append(e.log, fmt.Sprintf("halt %s after %s", id, grace))
+	e.mu.Unlock()
+	e.changed()
+	return nil
+}
+
 // try counts an action, and says why it fails; e.mu must be held.
 func (e *fakeEngine) try(kind Kind) error {
 	if e.tries == nil {
@@ -484,21 +551,4 @@ func (e *fakeEngine) Exec(ctx context.Context, _ string, _ []string, _ string) (
 		return engine.Exec{}, ctx.Err()
 	}
 	return exec, err
-}
-
-// Halt ends a container as SIGTERM does.
-func (e *fakeEngine) Halt(ctx context.Context, id string, grace time.Duration) error {
-	e.spend(ctx, "stop")
-	e.mu.Lock()
-	if e.hangs {
-		e.mu.Unlock()
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	c := e.containers[id]
-	c.Status, c.Detail, c.Ports, c.Addr, c.Health = engine.StatusExited, "Exited (143) 1 second ago", nil, netip.Addr{}, engine.HealthNone
-	e.log = append(e.log, fmt.Sprintf("halt %s after %s", id, grace))
-	e.mu.Unlock()
-	e.changed()
-	return nil
 }

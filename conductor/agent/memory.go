@@ -20,6 +20,7 @@ const overDone = "it has ended"
 type memory struct {
 	busy        bool
 	withdrawing bool   // its records are to go: it is being removed, or restarted while it runs
+	halted      bool   // it is being stopped, or was, for the host's lease is not renewed
 	draining    string // whom its end waits for, "" for nobody
 	pulling     bool
 	explaining  bool // it is being found out how it ended
@@ -101,6 +102,7 @@ func (a *Agent) notice(want map[string]Desired, now time.Time) (ended []engine.C
 				m.found = !m.seen
 			}
 			m.review(d, v, now)
+		case c.Status == engine.StatusExited && m.halted: // not by itself
 		case c.Status == engine.StatusExited && m.ends(wanted && d.job()):
 			if v.Health == Healthy && now.Sub(m.since) > settled { // and nobody looked since it had
 				m.failures = 0
@@ -122,7 +124,7 @@ func (a *Agent) notice(want map[string]Desired, now time.Time) (ended []engine.C
 
 // begin takes in that the container was started.
 func (m *memory) begin(now time.Time) {
-	m.running, m.since = true, now
+	m.running, m.halted, m.since = true, false, now
 	m.found, m.judged, m.unhealthy, m.fails, m.noImage, m.over = false, false, false, false, false, ""
 }
 
@@ -196,7 +198,7 @@ func (a *Agent) memories(busy map[string]bool) map[string]Memory {
 	defer a.mu.Unlock()
 	all := make(map[string]Memory, len(a.memory))
 	for id, m := range a.memory {
-		memory := Memory{Busy: m.busy || busy[id], NotBefore: m.notBefore,
+		memory := Memory{Halted: m.halted, Busy: m.busy || busy[id], NotBefore: m.notBefore,
 			Over: m.over != "", Failed: m.mishap.kind, RetryAfter: m.mishap.retry, Detached: m.detached}
 		if m.unhealthy && m.fails {
 			memory.Unhealthy = m.reason

@@ -42,6 +42,8 @@ func (a *Agent) observe(d Desired, c engine.Container, exists bool, unannounced 
 		o.Phase, o.Reason = state.PhaseFailed, m.reason
 	case m.pulling:
 		o.Phase, o.Reason = state.PhasePulling, "image "+d.Image
+	case m.halted:
+		o.Phase, o.Reason = state.PhaseStarting, ReasonFenced
 	default:
 		o.Phase = state.PhaseStarting
 	}

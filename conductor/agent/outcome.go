@@ -34,6 +34,10 @@ func (m *memory) failedStart(action Action, err error, now time.Time) {
 		m.failures, m.unhealthy = max(m.failures-1, 0), false
 		return
 	}
+	if errors.Is(err, errUnclaimed) {
+		m.reason, m.notBefore = err.Error(), now.Add(claimRetry)
+		return
+	}
 	policy := action.Desired.policy()
 	m.noImage = errors.Is(err, engine.ErrNoImage) || errors.Is(err, engine.ErrImageAbsent)
 	if action.Kind == Restart && !docker.IsUnavailable(err) {

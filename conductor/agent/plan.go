@@ -29,6 +29,7 @@ func (d Desired) startName() string { return d.Spec.Name + "---next-" + d.Instan
 
 // Memory is what the agent knows about an instance beside what Docker says.
 type Memory struct {
+	Halted    bool      // it was stopped for want of the host's lease
 	Busy      bool      // an action on it is under way
 	NotBefore time.Time // of the next Restart or Run: the container ended, or could not be started
 	// Failed is the kind of the Remove or Rename that failed last, not to be tried before RetryAfter.
@@ -61,7 +62,8 @@ type Input struct {
 	Now        time.Time
 	Known      bool // Desired is what the store says now; otherwise nothing may be taken away
 	Desired    map[string]Desired
-	Unreadable map[Place]bool // slots of which Desired says nothing: what runs for them is left as it is
+	Leaseless  map[string]bool // instances that the host's lease does not let be started
+	Unreadable map[Place]bool  // slots of which Desired says nothing: what runs for them is left as it is
 	Containers []engine.Container
 	Memory     map[string]Memory
 }
@@ -153,8 +155,11 @@ func steps(in Input, byInstance map[string]engine.Container) (all []Action) {
 			continue
 		}
 		action, ok := step(in.Desired[id], c, exists, names, in.Memory[id])
-		if !ok {
+		if !ok || action.starts() && in.Leaseless[id] {
 			continue
+		}
+		if action.Kind == Restart && in.Memory[id].Halted {
+			action.Reason = ReasonAssigned // it did not end by itself
 		}
 		if !in.Memory[id].due(action).After(in.Now) {
 			names[action.Name] = true

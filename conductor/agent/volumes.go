@@ -193,6 +193,9 @@ func (a *Agent) launch(ctx context.Context, d Desired, c engine.Container) error
 			return fmt.Errorf("%s", inUse(volume, other.Instance))
 		}
 	}
+	if err := a.claim(ctx, d, c); err != nil {
+		return err
+	}
 	return a.Engine.Start(ctx, c.ID)
 }
 

@@ -21,6 +21,7 @@ const (
 	LabelInstance   = "dokkaa.instance"
 	LabelGeneration = "dokkaa.generation"
 	LabelVolume     = "dokkaa.volume"   // of a volume: its name in the manifest; its slot is 0 if all slots share it
+	LabelLeash      = "dokkaa.leash"    // how long it may run without the host's lease, in the agent's words
 	LabelBackends   = "dokkaa.backends" // what the ambassador lets it reach: {"10001": "nginx.dummy.skydns.local"}
 )
 
@@ -46,6 +47,7 @@ type Spec struct {
 	CPUs       float64           // limit, in cores; 0: none
 	Memory     int64             // limit, in bytes; 0: none
 	Mounts     []Mount
+	Leash      string
 	Backends   map[string]string
 }
 
@@ -63,7 +65,7 @@ func (s Spec) labels(cluster string) map[string]string {
 		LabelCluster: cluster, LabelApp: s.App, LabelName: s.Ref.Name,
 		LabelSlot: strconv.Itoa(s.Slot), LabelRevision: strconv.Itoa(s.Revision),
 		LabelInstance: s.Instance, LabelGeneration: strconv.Itoa(s.Generation),
-		LabelBackends: string(backends),
+		LabelLeash: s.Leash, LabelBackends: string(backends),
 	})
 	return labels
 }
@@ -81,12 +83,16 @@ const (
 	StatusRemoving Status = "removing"
 )
 
+// Runs tells whether the container has processes.
+func (s Status) Runs() bool { return s == StatusRunning || s == StatusPaused }
+
 // Container is a container of ours as Docker reports it.
 type Container struct {
 	state.Ref
 	Slot     int
 	Revision int
 	Instance string
+	Leash    string
 
 	ID      string
 	Name    string
@@ -105,7 +111,7 @@ type Container struct {
 func (c *Container) identify(labels map[string]string) (ok bool) {
 	var err error
 	c.Ref = state.Ref{App: labels[LabelApp], Name: labels[LabelName]}
-	c.Instance = labels[LabelInstance]
+	c.Instance, c.Leash = labels[LabelInstance], labels[LabelLeash]
 	if c.Slot, err = strconv.Atoi(labels[LabelSlot]); err != nil {
 		return false
 	}

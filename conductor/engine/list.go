@@ -32,9 +32,14 @@ type listed struct {
 	}
 }
 
-// List returns every container of the cluster on this host, running or not.
+// List returns every container of the cluster on this host, running or not. As long as it is not
+// known which cluster that is, it is that of whatever containers are there.
 func (e *Engine) List(ctx context.Context) ([]Container, error) {
-	all, err := e.list(ctx, LabelCluster+"="+e.Cluster())
+	label := LabelCluster
+	if id := e.Cluster(); id != "" {
+		label += "=" + id
+	}
+	all, err := e.list(ctx, label)
 	if err != nil {
 		return nil, err
 	}

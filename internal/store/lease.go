@@ -69,12 +69,21 @@ func (l *Lease) Touch() {
 	}
 }
 
-// Renewed is when the last successful renewal began, zero before the first acquisition.
+// Renewed is when the last successful renewal began, or one that makes the lease end sooner than
+// that did; zero before the first acquisition.
 func (l *Lease) Renewed() time.Time {
 	if r := l.renewed.Load(); r != nil {
 		return r.began
 	}
 	return time.Time{}
+}
+
+// Life is Renewed, and the time to live that the renewal gave the key, or the first one is to give it.
+func (l *Lease) Life() (renewed time.Time, ttl time.Duration) {
+	if r := l.renewed.Load(); r != nil {
+		return r.began, r.ttl
+	}
+	return time.Time{}, l.times.Load().ttl
 }
 
 // end is when the holder stops being the holder.
@@ -141,12 +150,11 @@ func (l *Lease) hold(ctx context.Context, value string, held func(context.Contex
 // that the key has now.
 func (l *Lease) renew(ctx context.Context, value string) (string, error) {
 	ttl := l.times.Load().ttl
-	end := l.renewed.Load().end()
 	// A shorter life than before counts from now on: etcd may have got it though the answer is lost.
-	if shorter := (renewal{began: time.Now(), ttl: ttl}).end(); shorter.Before(end) {
-		end = shorter
+	if shorter := (renewal{began: time.Now(), ttl: ttl}); shorter.end().Before(l.renewed.Load().end()) {
+		l.renewed.Store(&shorter)
 	}
-	ctx, cancel := context.WithDeadline(ctx, end)
+	ctx, cancel := context.WithDeadline(ctx, l.renewed.Load().end())
 	defer cancel()
 	var query url.Values
 	if l.options.Exclusive {
