@@ -73,12 +73,13 @@ func (a *Agent) wantedEntries(d Desired, c engine.Container, exists bool, now ti
 	switch {
 	case unrecorded:
 		own.keep = true
+	case !running && a.explaining(d.Instance):
+		own = entry{keep: true} // who sees that it ended may take it away
 	case !running:
-		own.keep = a.explaining(d.Instance)
 	case health == Unprobed:
 		own.keep = !a.slow(d, now)
-	case observed.Phase == state.PhaseHealthy: // for others it is only when it can be found
-		own.keep = !a.publisher.holds(announce)
+	case observed.Phase == state.PhaseHealthy && !a.publisher.holds(announce):
+		own = entry{keep: true} // for others it is only when it can be found
 	}
 	entries := map[string]entry{a.stateKey(d.Instance): own}
 	if !running || health == Unhealthy || a.withdrawing(d.Instance) {

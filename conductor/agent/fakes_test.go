@@ -322,9 +322,12 @@ type fakeEngine struct {
 	takes      time.Duration   // that a start, stop or pull takes
 	now, most  map[string]int  // of these at the same time
 	started    map[string]time.Time
-	status     int         // of pages
-	exec       engine.Exec // how commands end
+	health     engine.Health // of containers as they start
+	status     int           // of pages
+	exec       engine.Exec   // how commands end
 	execErr    error
+	pullErr    error
+	startErr   error
 	execs      int
 	pulls      int
 	log        []string
@@ -417,6 +420,9 @@ func (e *fakeEngine) Pull(ctx context.Context, image string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.pulls++
+	if e.pullErr != nil {
+		return e.pullErr
+	}
 	return e.pulled(image)
 }
 
@@ -428,6 +434,13 @@ func (e *fakeEngine) Start(ctx context.Context, id string) error {
 	if e.orphans[id] {
 		return engine.ErrNoNetwork
 	}
+	if e.startErr != nil {
+		if e.tries == nil {
+			e.tries = map[Kind]int{}
+		}
+		e.tries[Restart]++
+		return e.startErr
+	}
 	e.checkVolumes(c)
 	e.starts++
 	e.port++
@@ -436,6 +449,7 @@ func (e *fakeEngine) Start(ctx context.Context, id string) error {
 	}
 	e.started[id] = time.Now()
 	c.Status, c.Addr, c.Ports = engine.StatusRunning, netip.MustParseAddr("172.30.0.2"), map[int]int{80: 32768 + e.port}
+	c.Health = e.health
 	if e.short {
 		c.Status, c.Detail, c.Ports = engine.StatusExited, "Exited (1) 1 second ago", nil
 	}
@@ -505,10 +519,13 @@ func (e *fakeEngine) tried(kind Kind) int {
 	return e.tries[kind]
 }
 
-func (e *fakeEngine) kill(id string) {
+func (e *fakeEngine) kill(id string) { e.end(id, "Exited (137) 1 second ago") }
+
+// end ends a container as Docker then says.
+func (e *fakeEngine) end(id, detail string) {
 	e.mu.Lock()
 	c := e.containers[id]
-	c.Status, c.Detail, c.Ports, c.Addr = engine.StatusExited, "Exited (137) 1 second ago", nil, netip.Addr{}
+	c.Status, c.Detail, c.Ports, c.Addr = engine.StatusExited, detail, nil, netip.Addr{}
 	e.mu.Unlock()
 	e.changed()
 }
