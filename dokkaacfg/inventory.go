@@ -26,8 +26,8 @@ type hostKeys struct {
 	labels       map[string]string // the operator's
 	instances    map[string]state.Observed
 	volumes      map[string]state.Volume
-	removals     map[string]string
-	unreadable   []string // what is wrong with keys
+	removals     map[string]state.Removal // by volume
+	unreadable   []string                 // what is wrong with keys
 	nodes        []store.Node
 }
 
@@ -91,7 +91,7 @@ func newInventory(known []netip.Addr, hostNodes, appNodes []store.Node) inventor
 
 func (i inventory) host(ip string) *hostKeys {
 	if i.hosts[ip] == nil {
-		i.hosts[ip] = &hostKeys{instances: map[string]state.Observed{}, volumes: map[string]state.Volume{}, removals: map[string]string{}}
+		i.hosts[ip] = &hostKeys{instances: map[string]state.Observed{}, volumes: map[string]state.Volume{}, removals: map[string]state.Removal{}}
 	}
 	return i.hosts[ip]
 }
@@ -132,11 +132,19 @@ func (h *hostKeys) add(key state.HostKey, node store.Node) {
 		err = unmarshal(node, &volume)
 		h.volumes[key.Item] = volume
 	case "removals":
-		h.removals[key.Item] = node.Value
+		h.removals[key.Item], err = readRemoval(node)
 	}
 	if err != nil {
 		h.unreadable = append(h.unreadable, err.Error())
 	}
+}
+
+// readRemoval reads what a host says to the request to remove a volume: nothing yet, or why not.
+func readRemoval(node store.Node) (said state.Removal, err error) {
+	if node.Value != "" {
+		err = unmarshal(node, &said)
+	}
+	return said, err
 }
 
 func (a *appKeys) add(key state.AppKey, node store.Node) {

@@ -59,7 +59,7 @@ func troubledNodes() (hosts, apps []store.Node) {
 		{Key: "/hosts/10.101.0.4/availability", Value: "cordon"},
 		lease("10.101.0.4", ""),
 		{Key: "/hosts/10.101.0.4/volumes/dummy---shared---files", Value: `{"app": "dummy", "name": "shared", "volume": "files", "driver": "local"}`},
-		{Key: "/hosts/10.101.0.4/removals/dummy---shared---files", Value: "container dummy---shared uses it"},
+		{Key: "/hosts/10.101.0.4/removals/dummy---shared---files", Value: `{"reason": "container dummy---shared uses it"}`},
 		{Key: "/hosts/10.101.0.5/availability", Value: "cordon"},
 		{Key: "/hosts/10.101.0.5/volumes/dummy---db---data", Value: `{"app": "dummy", "name": "db", "slot": 1, "volume": "data", "driver": "local"}`},
 		{Key: "/hosts/10.101.0.5/volumes/dummy---db---2---data", Value: `{"app": "dummy", "name": "db", "slot": 2, "volume": "data", "driver": "local"}`},

@@ -44,8 +44,8 @@ type volumeReport struct {
 	HostState  string `json:"host_state"`
 	DockerName string `json:"docker_name"`
 	state.Volume
-	UsedBy  []string `json:"used_by,omitempty"` // slots that are assigned to the host: "dummy/db 1"
-	Removal *string  `json:"removal,omitempty"` // the request to remove it, with what was said to it
+	UsedBy  []string       `json:"used_by,omitempty"` // slots that are assigned to the host: "dummy/db 1"
+	Removal *state.Removal `json:"removal,omitempty"` // the request to remove it, with what was said to it
 }
 
 // of tells whether the volume is of an app, or of a container, or of any for "".
@@ -106,7 +106,7 @@ func volumesText(volumes []volumeReport) string {
 		}
 		removal := ""
 		if v.Removal != nil {
-			removal = strings.TrimSuffix("asked for; "+*v.Removal, "; ")
+			removal = joinText("asked for", v.Removal.Reason)
 		}
 		t.row(v.Ref.String(), slot, v.Volume.Volume, v.Driver, v.Host, v.HostState, v.DockerName, strings.Join(v.UsedBy, ", "), removal)
 	}

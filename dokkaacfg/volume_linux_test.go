@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dokkaa/dokkaa/internal/state"
 )
@@ -29,13 +30,15 @@ func TestVolumeRm(t *testing.T) {
 	done := make(chan string)
 	go func() { done <- c.mustRun("volume", "rm", "10.101.0.1", dbVolume, "--yes") }()
 	c.eventually(removal, "")
+	c.put(removal, `{"reason": "container other uses it"}`)
+	time.Sleep(2 * followInterval)
 	c.delete(key, removal)
-	if out := <-done; !strings.Contains(out, "removed (") {
+	if out := <-done; !strings.Contains(out, "it is still there: container other uses it (") || !strings.Contains(out, "removed (") {
 		t.Errorf("it says\n%s", out)
 	}
 
 	c.put(key, dbContent)
-	c.fails("host 10.101.0.1 has not removed volume "+dbVolume+" within 1ms", "volume", "rm", "10.101.0.1", dbVolume, "--yes", "--timeout=1ms")
+	c.fails("host 10.101.0.1 has not removed volume "+dbVolume+" within 1ms: it says nothing\nThe request stays", "volume", "rm", "10.101.0.1", dbVolume, "--yes", "--timeout=1ms")
 	if c.value(removal) == "(none)" {
 		t.Error("the request is gone")
 	}

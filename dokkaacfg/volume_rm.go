@@ -1,6 +1,7 @@
 package dokkaacfg
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,32 +65,47 @@ func (c *volumeRmCommand) remove(ctx context.Context, s *session, keys clusterKe
 	if _, err := keys.Set(ctx, state.RemovalKey(ip, c.Volume), "", 0); err != nil {
 		return err
 	}
-	p := newProgress(s.out)
-	deadline := time.Now().Add(c.Timeout)
-	return follow(ctx, p, func(ctx context.Context) (bool, error) {
-		_, err := keys.Get(ctx, state.VolumeKey(ip, c.Volume))
-		if errors.Is(err, store.ErrNotFound) {
-			p.done("removed")
-			return true, nil
-		}
-		if err != nil || time.Now().Before(deadline) {
-			return false, err
-		}
-		return false, c.late(ctx, keys, ip)
-	})
+	w := removal{host: ip, volume: c.Volume, timeout: c.Timeout, deadline: time.Now().Add(c.Timeout), progress: newProgress(s.out)}
+	return follow(ctx, w.progress, func(ctx context.Context) (bool, error) { return w.look(ctx, keys.Store) })
 }
 
-// late is why the host has not removed the volume in time.
-func (c *volumeRmCommand) late(ctx context.Context, keys clusterKeys, ip string) error {
-	said, err := keys.Get(ctx, state.RemovalKey(ip, c.Volume))
+// removal is the wait until a host has removed a volume.
+type removal struct {
+	host, volume string
+	timeout      time.Duration
+	deadline     time.Time
+	progress     *progress
+	told         string
+}
+
+// look tells what the host says, and whether the volume is gone. The host tries again and again
+// while it is asked to.
+func (w *removal) look(ctx context.Context, keys *store.Store) (gone bool, err error) {
+	_, err = keys.Get(ctx, state.VolumeKey(w.host, w.volume))
+	if errors.Is(err, store.ErrNotFound) {
+		w.progress.done("removed")
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	node, err := keys.Get(ctx, state.RemovalKey(w.host, w.volume))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return err
+		return false, err
 	}
-	why := ""
-	if said.Value != "" {
-		why = ": " + said.Value
+	said, err := readRemoval(node)
+	if err != nil {
+		return false, err
 	}
-	return fmt.Errorf("host %s has not removed volume %s within %s%s\nThe request stays: it removes the volume as soon as it can", ip, c.Volume, c.Timeout, why)
+	if said.Reason != w.told && said.Reason != "" {
+		w.told = said.Reason
+		w.progress.done("it is still there: %s", said.Reason)
+	}
+	if time.Now().Before(w.deadline) {
+		return false, nil
+	}
+	return false, fmt.Errorf("host %s has not removed volume %s within %s: %s\nThe request stays: the host removes the volume as soon as it can",
+		w.host, w.volume, w.timeout, cmp.Or(w.told, "it says nothing"))
 }
 
 // forget takes the volume of a lost host out of the cluster's memory. No request to remove it is
