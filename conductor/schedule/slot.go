@@ -174,6 +174,9 @@ func (c *container) step(n int, s state.Slot, room *int) (to state.Slot, why str
 		if *room <= 0 || isUpdate(reason) && !c.canaryRoom() {
 			return s, c.turn(reason)
 		}
+		if why := c.imageWait(); why != "" && isUpdate(reason) {
+			return s, why
+		}
 		*room--
 	}
 	c.leave(s.Current.Host)
@@ -183,7 +186,9 @@ func (c *container) step(n int, s state.Slot, room *int) (to state.Slot, why str
 		return s, why
 	}
 	if c.emptiedFirst(reason) {
-		return state.Slot{Generation: s.Generation}, "stops before its successor starts: " + reason
+		emptied := state.Slot{Generation: s.Generation}
+		c.show(n, emptied)
+		return c.start(n, emptied)
 	}
 	c.take(host)
 	s.Next = c.assignment(&s, host, revision, reason)
@@ -293,8 +298,8 @@ func (c *container) nextWait(next *state.Assignment) string {
 // turn says what a slot waits for that is to change, but not yet.
 func (c *container) turn(reason string) string {
 	switch {
-	case c.app.rollout != nil && c.app.rollout.Phase == state.RolloutCanary:
-		return c.app.rollout.Reason
+	case isUpdate(reason) && c.canaries() > 0:
+		return "waits until the canaries are promoted"
 	case isUpdate(reason):
 		return fmt.Sprintf("waits for its turn to become revision %d", c.target)
 	}
@@ -313,9 +318,6 @@ func (c *container) replace(n int, s state.Slot) (reason, why string) {
 	case !c.current(current) && c.occupied(n):
 		return "", "waits until the instance before is gone"
 	case !c.current(current):
-		if why := c.imageWait(); why != "" {
-			return "", why
-		}
 		if c.app.rollout != nil && c.app.rollout.Phase == state.RolloutRollingBack {
 			return state.ReasonRollback, ""
 		}

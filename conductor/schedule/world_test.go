@@ -22,6 +22,8 @@ type world struct {
 	seen  map[string]schedule.Observed
 	ids   int
 	now   time.Time
+	// sick says why an instance will not get healthy, "" if it will; nil: by the image's name
+	sick func(k state.AppKey, a *state.Assignment) string
 
 	planner *schedule.Planner
 	told    map[string]schedule.Node // what the planner knows
@@ -218,14 +220,20 @@ func (w *world) work() {
 func (w *world) behave(k state.AppKey, a *state.Assignment) state.Observed {
 	o := state.Observed{Ref: k.Ref, Slot: k.Item, Revision: a.Revision, Phase: state.PhaseHealthy, Steady: true, Image: "sha256:1"}
 	revision := w.keys[k.RevisionKey(a.Revision)].Value
+	if w.sick != nil {
+		if why := w.sick(k, a); why != "" {
+			o.Phase, o.Reason, o.Steady, o.GaveUp = state.PhaseFailed, why, false, true
+			return o
+		}
+	}
 	switch {
-	case strings.Contains(revision, "sick"):
+	case strings.Contains(revision, `"sick"`):
 		o.Phase, o.Reason, o.Steady = state.PhaseFailed, "sick", false
-	case strings.Contains(revision, "bad"):
+	case strings.Contains(revision, `"bad"`):
 		o.Phase, o.Reason, o.Steady, o.GaveUp, o.Image = state.PhaseFailed, "there is no such image", false, true, ""
-	case a.Run != "" && !strings.Contains(revision, "long"):
+	case a.Run != "" && !strings.Contains(revision, `"long"`):
 		code := 0
-		if strings.Contains(revision, "failing") {
+		if strings.Contains(revision, `"failing"`) {
 			code = 3
 		}
 		o.Phase, o.ExitCode, o.Steady = state.PhaseEnded, &code, false

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
-	"strings"
+	"unique"
 
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/manifest"
@@ -21,15 +21,15 @@ type Demand struct {
 	cpus        int64 // reserved, in millionths of a core
 	memory      int64 // reserved, in bytes
 
-	// taste is all that it asks of hosts' attributes, as text; "" if nothing. Demands of the same
+	// taste is all that it asks of hosts' attributes, as text; zero if nothing. Demands of the same
 	// taste find the same hosts suitable, and share what was found out.
-	taste       string
+	taste       unique.Handle[string]
 	constraints []manifest.Condition
 	affinities  []manifest.Affinity
 	spread      []manifest.Spread
 }
 
-// other is another container that must, or must not, be on the host.
+// other is another container of the app that must, or must not, be on the host.
 type other struct {
 	ref    state.Ref
 	reason string // of a host where that is not so
@@ -49,14 +49,10 @@ func NewDemand(ref state.Ref, m *manifest.Manifest) *Demand {
 		constraints: m.Constraints, affinities: m.Affinities, spread: m.Spread,
 	}
 	for _, name := range m.Near {
-		d.near = append(d.near, other{named(ref.App, name), "near " + name})
+		d.near = append(d.near, other{state.Ref{App: ref.App, Name: name}, "near " + name})
 	}
 	for _, name := range m.Apart {
-		if to := named(ref.App, name); to != ref {
-			d.apart = append(d.apart, other{to, apartFrom(name)})
-		} else {
-			d.maxPerHost = 1
-		}
+		d.apart = append(d.apart, other{state.Ref{App: ref.App, Name: name}, apartFrom(name)})
 	}
 	for _, service := range m.Services {
 		if n := service.HostPort; n > 0 {
@@ -66,17 +62,9 @@ func NewDemand(ref state.Ref, m *manifest.Manifest) *Demand {
 	slices.SortFunc(d.ports, func(a, b port) int { return cmp.Compare(a.number, b.number) })
 	if len(d.constraints)+len(d.affinities)+len(d.spread) > 0 {
 		text, _ := json.Marshal([]any{d.constraints, d.affinities, d.spread}) // texts and numbers only
-		d.taste = string(text)
+		d.taste = unique.Make(string(text))
 	}
 	return d
-}
-
-// named is the container that an app's manifest calls name: "<name>", or "<app>/<name>".
-func named(app, name string) state.Ref {
-	if a, n, ok := strings.Cut(name, "/"); ok {
-		return state.Ref{App: a, Name: n}
-	}
-	return state.Ref{App: app, Name: name}
 }
 
 func apartFrom(name string) string { return "apart from " + name }

@@ -20,9 +20,9 @@ func (h Host) equal(o Host) bool {
 	return h.sameAttributes(o) && h.CPUs == o.CPUs && h.Memory == o.Memory && h.Refuses == o.Refuses
 }
 
-// sameAttributes tells whether no condition can tell the two apart.
+// sameAttributes tells whether no condition can tell the two, which have one IP, apart.
 func (h Host) sameAttributes(o Host) bool {
-	return h.IP == o.IP && h.Arch == o.Arch && maps.Equal(h.Labels, o.Labels)
+	return h.Arch == o.Arch && maps.Equal(h.Labels, o.Labels)
 }
 
 // host is a Host with what is placed there.
@@ -31,7 +31,7 @@ type host struct {
 	known   bool // one of SetHosts'; else only something is counted there
 	index   int  // its place in tables by host
 	rank    int  // its place in the order of IPs
-	version int  // of its attributes, never the same for two hosts; 0 if they are not known
+	version int  // of its attributes, never the same for two hosts
 
 	total  int         // instances
 	cpus   int64       // reserved, in millionths of a core: integers add up the same in any order

@@ -1,9 +1,12 @@
 package placement
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"slices"
+	"strings"
+	"unique"
 )
 
 // Candidate is an instance that may be moved.
@@ -46,7 +49,7 @@ func (m *Map) Improve(candidates func(ip string) []Candidate) (move Move, ok boo
 
 // level finds the move that evens out totals most.
 func (m *Map) level(candidates func(string) []Candidate) (best Move, ok bool) {
-	emptiest := map[*taste]int{}
+	emptiest := map[unique.Handle[string]]int{}
 	for _, from := range slices.Backward(m.open) {
 		if from.total < m.open[0].total+2 {
 			break
@@ -55,11 +58,12 @@ func (m *Map) level(candidates func(string) []Candidate) (best Move, ok bool) {
 		for _, c := range candidates(from.IP) {
 			// Whatever else it asks for: without this, hosts that must stay full cost a walk for
 			// each candidate.
-			t := m.tasteOf(c.Demand)
-			if _, known := emptiest[t]; !known {
-				emptiest[t] = m.emptiest(t)
+			lowest, known := emptiest[c.Demand.taste]
+			if !known {
+				lowest = m.emptiest(m.tasteOf(c.Demand))
+				emptiest[c.Demand.taste] = lowest
 			}
-			if emptiest[t] > total {
+			if lowest > total {
 				continue
 			}
 			l := m.leaving(c.Demand, from)
@@ -113,7 +117,9 @@ func (m *Map) part(candidates func(string) []Candidate) (best Move, ok bool) {
 	return best, ok
 }
 
-func byRef(a, b *container) int { return compareRefs(a.ref, b.ref) }
+func byRef(a, b *container) int {
+	return cmp.Or(strings.Compare(a.ref.App, b.ref.App), strings.Compare(a.ref.Name, b.ref.Name))
+}
 
 // crowded are the open hosts, the fullest first, where a container has so many copies more than
 // elsewhere that moving one could gain more than that.
@@ -148,16 +154,15 @@ type leaving struct {
 
 // leaving looks at an instance that is counted on a host.
 func (m *Map) leaving(d *Demand, from *host) leaving {
-	l := leaving{query: m.query(d), from: from}
-	copies := l.copies(from)
-	l.stuck = copies == 0 || copies == 1 && l.container.needed[from] > 0
-	l.taste.enter(l.census, from, -1)
+	l := leaving{query: m.query(d, Options{Instead: from.IP}), from: from}
+	l.count()
 	l.least = l.score(from)
+	l.stuck = l.leaves == nil || l.copies(from) == 0 && l.container.needed[from] > 0
 	return l
 }
 
 // gain is how many copies fewer the other host has.
-func (l *leaving) gain(to *host) int { return l.copies(l.from) - l.copies(to) }
+func (l *leaving) gain(to *host) int { return l.copies(l.from) + 1 - l.copies(to) }
 
 // mayGo tells whether the other host will do, no preference is given up, and nobody who must be
 // near is left alone.

@@ -22,6 +22,7 @@ package placement
 
 import (
 	"slices"
+	"unique"
 
 	"github.com/dokkaa/dokkaa/internal/state"
 )
@@ -32,7 +33,7 @@ type Map struct {
 	open       []*host // those that take new instances, by load
 	containers map[state.Ref]*container
 	doubled    map[*container]struct{} // those with two or more instances on a host
-	tastes     map[string]*taste
+	tastes     map[unique.Handle[string]]*taste
 	free       []int // indexes of forgotten hosts
 	versions   int   // of hosts' attributes that were given out
 }
@@ -41,14 +42,17 @@ type Map struct {
 type container struct {
 	ref     state.Ref
 	at      map[*host]int
-	doubled int                         // hosts with two or more
-	needed  map[*host]int               // instances there that must be near it
-	shunned map[*host]map[state.Ref]int // instances there that must be apart from it
+	doubled int                      // hosts with two or more
+	needed  map[*host]int            // instances there that must be near it
+	shunned map[*host]map[string]int // instances there that must be apart from it, by name in the app
 }
 
 // NewMap returns a map without hosts.
 func NewMap() *Map {
-	return &Map{hosts: map[string]*host{}, containers: map[state.Ref]*container{}, doubled: map[*container]struct{}{}, tastes: map[string]*taste{}}
+	return &Map{
+		hosts: map[string]*host{}, containers: map[state.Ref]*container{},
+		doubled: map[*container]struct{}{}, tastes: map[unique.Handle[string]]*taste{},
+	}
 }
 
 // SetHosts says which hosts there are, by IP. What is counted on others stays counted.
@@ -65,8 +69,7 @@ func (m *Map) SetHosts(hosts map[string]Host) {
 	for ip, h := range m.hosts {
 		if _, ok := hosts[ip]; !ok && h.known {
 			changed = true
-			m.set(h, Host{IP: ip})
-			h.known, h.version = false, 0
+			h.known = false
 			m.forget(h)
 		}
 	}
@@ -138,16 +141,17 @@ func (m *Map) Add(d *Demand, ip string) {
 	for _, o := range d.apart {
 		c := m.container(o.ref)
 		if c.shunned == nil {
-			c.shunned = map[*host]map[state.Ref]int{}
+			c.shunned = map[*host]map[string]int{}
 		}
 		if c.shunned[h] == nil {
-			c.shunned[h] = map[state.Ref]int{}
+			c.shunned[h] = map[string]int{}
 		}
-		c.shunned[h][d.Ref]++
+		c.shunned[h][d.Ref.Name]++
 	}
 }
 
-// Remove takes back an Add of the same demand.
+// Remove takes back an Add. It needs the demand that was added: one made of another manifest may
+// have reserved something else.
 func (m *Map) Remove(d *Demand, ip string) {
 	h, c := m.hosts[ip], m.containers[d.Ref]
 	if h == nil || c == nil || c.at[h] == 0 {
@@ -167,7 +171,7 @@ func (m *Map) Remove(d *Demand, ip string) {
 	}
 	for _, o := range d.apart {
 		c := m.container(o.ref)
-		if decrease(c.shunned[h], d.Ref); len(c.shunned[h]) == 0 {
+		if decrease(c.shunned[h], d.Ref.Name); len(c.shunned[h]) == 0 {
 			delete(c.shunned, h)
 		}
 		m.drop(c)
@@ -207,7 +211,9 @@ func (m *Map) count(h *host, d *Demand, n int) {
 }
 
 func decrease[K comparable](counts map[K]int, key K) {
-	if counts[key]--; counts[key] <= 0 {
+	if counts[key] > 1 {
+		counts[key]--
+	} else {
 		delete(counts, key)
 	}
 }

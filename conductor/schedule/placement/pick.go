@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
-
-	"github.com/dokkaa/dokkaa/internal/state"
+	"unique"
 )
 
 // Options narrow a Pick.
@@ -14,20 +12,20 @@ type Options struct {
 	Only    []string          // the hosts that will do; nil: any
 	Else    string            // why the others won't
 	Exclude map[string]string // hosts not to use, with the reason
+	Instead string            // host of an instance that this one takes the place of: it is no copy, then
 }
 
 // Pick chooses the host for one more instance, without adding it. If there is none, refusals
-// count every host of the cluster under its first reason. An instance that is to replace another
-// counts the other as a copy, unless that was removed before.
+// count every host of the cluster under its first reason.
 func (m *Map) Pick(d *Demand, opts Options) (ip string, refusals Refusals) {
-	q := m.query(d)
-	if best := m.best(q, opts); best != nil {
+	q := m.query(d, opts)
+	if best := m.best(q); best != nil {
 		return best.IP, nil
 	}
 	refusals = Refusals{}
 	for _, h := range m.hosts {
 		if h.known {
-			refusals[opts.refusal(q, h)]++
+			refusals[q.refusal(h)]++
 		}
 	}
 	return "", refusals
@@ -35,20 +33,25 @@ func (m *Map) Pick(d *Demand, opts Options) (ip string, refusals Refusals) {
 
 // best walks along the hosts from the emptiest: the first of the best score and of the fewest
 // copies is the one.
-func (m *Map) best(q *query, opts Options) *host {
+func (m *Map) best(q *query) *host {
 	hosts := m.open
-	if opts.Only != nil {
-		hosts = m.among(opts.Only)
+	if q.Only != nil {
+		hosts = m.among(q.Only)
 	}
 	var best *host
 	var bestScore, bestCopies int
+	q.count()
+	limit := q.taste.limit(q.census)
 	for _, h := range hosts {
+		if q.taste.refusal(h) != "" {
+			continue // the cheapest to find out
+		}
 		score, copies := q.score(h), q.copies(h)
-		if best != nil && cmp.Or(bestScore-score, copies-bestCopies) >= 0 || opts.refusal(q, h) != "" {
+		if best != nil && cmp.Or(bestScore-score, copies-bestCopies) >= 0 || q.refusal(h) != "" {
 			continue
 		}
 		best, bestScore, bestCopies = h, score, copies
-		if copies == 0 && !q.taste.prefers() {
+		if copies == 0 && score == limit {
 			break // nothing can be better
 		}
 	}
@@ -73,7 +76,7 @@ func (m *Map) Takes(d *Demand, ip string) (reason string) {
 	if h == nil || !h.known {
 		return "it is not in the cluster"
 	}
-	return Options{}.refusal(m.query(d), h)
+	return m.query(d, Options{}).refusal(h)
 }
 
 // Fits says why an instance that is counted on a host may not stay there, "" if it may. What host
@@ -81,25 +84,29 @@ func (m *Map) Takes(d *Demand, ip string) (reason string) {
 // it is they who move.
 func (m *Map) Fits(d *Demand, ip string) (reason string) {
 	h := m.hosts[ip]
-	if h == nil || !h.known {
+	if h == nil || !h.known || d.taste == (unique.Handle[string]{}) && len(d.near)+len(d.apart) == 0 {
 		return ""
 	}
-	q := m.query(d)
+	q := m.query(d, Options{})
 	return cmp.Or(q.taste.refusal(h), q.company(h))
 }
 
 // query is a demand that is asked about, with what the map knows of it.
 type query struct {
 	*Demand
+	Options
 	container   *container // nil if there is no instance of it
 	taste       *taste
-	census      [][]int
+	leaves      *host        // where an instance of the container is not counted, nil if all are
+	census      census       // once count was called
 	near, apart []*container // nil where there is no instance
 }
 
-func (m *Map) query(d *Demand) *query {
-	q := &query{Demand: d, container: m.containers[d.Ref], taste: m.tasteOf(d)}
-	q.census = q.taste.census(q.container)
+func (m *Map) query(d *Demand, opts Options) *query {
+	q := &query{Demand: d, Options: opts, container: m.containers[d.Ref], taste: m.tasteOf(d)}
+	if h := m.hosts[opts.Instead]; q.container.on(h) > 0 {
+		q.leaves = h
+	}
 	for _, o := range d.near {
 		q.near = append(q.near, m.containers[o.ref])
 	}
@@ -109,10 +116,24 @@ func (m *Map) query(d *Demand) *query {
 	return q
 }
 
+// count prepares for asking for scores.
+func (q *query) count() {
+	q.census = q.taste.census(q.container)
+	if q.leaves != nil {
+		q.taste.enter(q.census, q.leaves, -1)
+	}
+}
+
 func (q *query) score(h *host) int { return q.taste.score(q.census, h) }
 
 // copies is how many instances of the container the host has.
-func (q *query) copies(h *host) int { return q.container.on(h) }
+func (q *query) copies(h *host) int {
+	n := q.container.on(h)
+	if h == q.leaves {
+		n--
+	}
+	return n
+}
 
 func (c *container) on(h *host) int {
 	if c == nil {
@@ -121,21 +142,17 @@ func (c *container) on(h *host) int {
 	return c.at[h]
 }
 
-// refusal is the first reason, in a fixed order, why a host won't do.
-func (o Options) refusal(q *query, h *host) string {
+// refusal is the first reason, in a fixed order, why a host won't do; "" if it will.
+func (q *query) refusal(h *host) string {
 	if h.Refuses != "" {
 		return h.Refuses
 	}
-	if o.Only != nil && !slices.Contains(o.Only, h.IP) {
-		return o.Else
+	if q.Only != nil && !slices.Contains(q.Only, h.IP) {
+		return cmp.Or(q.Else, "it must be another")
 	}
-	if reason, ok := o.Exclude[h.IP]; ok {
-		return reason
+	if reason, ok := q.Exclude[h.IP]; ok {
+		return cmp.Or(reason, "it must be another")
 	}
-	return q.refusal(h)
-}
-
-func (q *query) refusal(h *host) string {
 	if reason := q.taste.refusal(h); reason != "" {
 		return reason
 	}
@@ -144,7 +161,7 @@ func (q *query) refusal(h *host) string {
 	}
 	if q.container != nil && len(q.container.shunned) > 0 {
 		if by := q.container.shunned[h]; len(by) > 0 {
-			return apartFrom(q.name(slices.MinFunc(slices.Collect(maps.Keys(by)), compareRefs)))
+			return apartFrom(slices.Min(slices.Collect(maps.Keys(by))))
 		}
 	}
 	return q.room(h)
@@ -182,16 +199,4 @@ func (q *query) room(h *host) string {
 		return "memory"
 	}
 	return ""
-}
-
-// name is what the container's manifest would call another.
-func (q *query) name(ref state.Ref) string {
-	if ref.App == q.Ref.App {
-		return ref.Name
-	}
-	return ref.String()
-}
-
-func compareRefs(a, b state.Ref) int {
-	return cmp.Or(strings.Compare(a.App, b.App), strings.Compare(a.Name, b.Name))
 }

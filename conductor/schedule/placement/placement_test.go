@@ -68,8 +68,6 @@ func TestPick(t *testing.T) {
 		{name: "shunned everywhere", has: map[string][]*placement.Demand{
 			a: {demand("db", manifest.Manifest{Apart: []string{"web"}})}, b: {demand("db", manifest.Manifest{Apart: []string{"web"}})}, c: {demand("aa", manifest.Manifest{Apart: []string{"web"}})}},
 			want: "no suitable host (2: apart from db, 1: apart from aa)"},
-		{name: "apart from itself", has: map[string][]*placement.Demand{a: {demand("web", manifest.Manifest{})}, b: {demand("web", manifest.Manifest{})}, c: {demand("web", manifest.Manifest{})}},
-			ask: manifest.Manifest{Apart: []string{"web"}}, want: "no suitable host (3: max_per_host)"},
 		{name: "host port", has: map[string][]*placement.Demand{a: {demand("x", manifest.Manifest{Services: port})}}, ask: manifest.Manifest{Services: port}, want: b},
 		{name: "host port taken", has: map[string][]*placement.Demand{
 			a: {demand("x", manifest.Manifest{Services: port})}, b: {demand("x", manifest.Manifest{Services: port})}, c: {demand("x", manifest.Manifest{Services: port})}},
@@ -87,6 +85,10 @@ func TestPick(t *testing.T) {
 			opts: placement.Options{Only: []string{b}, Else: "volume data is on 10.0.0.2"}, want: "no suitable host (2: volume data is on 10.0.0.2, 1: lost)"},
 		{name: "only none", opts: placement.Options{Only: []string{}, Else: "there is no volume data"}, want: "no suitable host (3: there is no volume data)"},
 		{name: "exclude", opts: placement.Options{Exclude: map[string]string{a: "it failed there"}}, want: b},
+		{name: "instead of a copy in its zone", has: map[string][]*placement.Demand{
+			a: {demand("web", manifest.Manifest{})}, b: {demand("x", manifest.Manifest{})}, c: {demand("web", manifest.Manifest{})}},
+			ask:  manifest.Manifest{Spread: []manifest.Spread{{Attribute: "host.labels.zone", Weight: 50}}},
+			opts: placement.Options{Instead: a, Exclude: map[string]string{a: "drained"}}, want: b},
 		{name: "no hosts", hosts: func(hosts map[string]placement.Host) { clear(hosts) }, want: "no suitable host (no host has joined)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -150,7 +152,7 @@ func TestFits(t *testing.T) {
 	m.SetHosts(hosts)
 	web := demand("web", manifest.Manifest{
 		Constraints: []manifest.Condition{condition("host.labels.zone", manifest.Equal, "a")}, MaxPerHost: 1,
-		Near: []string{"db"}, Apart: []string{"web", "noisy"}, Resources: manifest.Resources{Reserve: manifest.Reservation{CPUs: 2}},
+		Near: []string{"db"}, Apart: []string{"noisy"}, Resources: manifest.Resources{Reserve: manifest.Reservation{CPUs: 2}},
 		Services: map[string]manifest.Service{"web": {Port: 80, HostPort: 80}},
 	})
 	fits := func(ip, want string) {
@@ -181,4 +183,35 @@ func TestFits(t *testing.T) {
 	hosts["10.0.0.1"] = host
 	m.SetHosts(hosts)
 	fits("10.0.0.1", "constraint host.labels.zone == a")
+}
+
+// TestSetHosts changes one thing of a host at a time.
+func TestSetHosts(t *testing.T) {
+	d := demand("web", manifest.Manifest{
+		Constraints: []manifest.Condition{condition("host.arch", manifest.Equal, "amd64"), condition("host.labels.zone", manifest.Equal, "a")},
+		Resources:   manifest.Resources{Reserve: manifest.Reservation{CPUs: 1, Memory: 1}},
+	})
+	m := placement.NewMap()
+	for _, test := range []struct {
+		host placement.Host
+		want string
+	}{
+		{placement.Host{Arch: "amd64", Labels: map[string]string{"zone": "a"}, CPUs: 1, Memory: 1}, ""},
+		{placement.Host{Arch: "amd64", Labels: map[string]string{"zone": "a"}, CPUs: .5, Memory: 1}, "cpus"},
+		{placement.Host{Arch: "amd64", Labels: map[string]string{"zone": "a"}, CPUs: 1, Memory: 1}, ""},
+		{placement.Host{Arch: "amd64", Labels: map[string]string{"zone": "b"}, CPUs: 1, Memory: 1}, "constraint host.labels.zone == a"},
+		{placement.Host{Arch: "arm64", Labels: map[string]string{"zone": "b"}, CPUs: 1, Memory: 1}, "constraint host.arch == amd64"},
+		{placement.Host{Arch: "amd64", Labels: map[string]string{"zone": "b"}, CPUs: 1, Memory: 1}, "constraint host.labels.zone == a"},
+		{placement.Host{Arch: "amd64", Labels: map[string]string{"zone": "a"}, CPUs: 1, Memory: 1, Refuses: "drained"}, "drained"},
+		{placement.Host{Arch: "amd64", Labels: map[string]string{"zone": "a"}, CPUs: 1, Memory: 1}, ""},
+	} {
+		m.SetHosts(map[string]placement.Host{"10.0.0.1": test.host})
+		if got := m.Takes(d, "10.0.0.1"); got != test.want {
+			t.Errorf("%+v: got %q, want %q", test.host, got, test.want)
+		}
+	}
+	m.SetHosts(nil)
+	if got := m.Takes(d, "10.0.0.1"); got != "it is not in the cluster" {
+		t.Errorf("a host that left: %q", got)
+	}
 }

@@ -2,6 +2,8 @@ package placement
 
 import (
 	"math"
+	"slices"
+	"unique"
 
 	"github.com/dokkaa/dokkaa/manifest"
 )
@@ -15,7 +17,9 @@ type taste struct {
 	weights     []int // by affinity
 	spread      []manifest.Spread
 	weight      int // of all affinities and spreads together, without their signs
+	liked       int // of the affinities that are not negative
 
+	versions int              // Map.versions when the hosts were judged
 	verdicts []verdict        // by host.index
 	values   []int            // by host.index and spread: number of the host's value
 	numbers  []map[string]int // by spread: of each value
@@ -36,7 +40,7 @@ const maxTastes = 1000
 
 // tasteOf is nil for a demand that takes all hosts alike.
 func (m *Map) tasteOf(d *Demand) *taste {
-	if d.taste == "" {
+	if d.taste == (unique.Handle[string]{}) {
 		return nil
 	}
 	t := m.tastes[d.taste]
@@ -46,6 +50,14 @@ func (m *Map) tasteOf(d *Demand) *taste {
 		}
 		t = newTaste(d)
 		m.tastes[d.taste] = t
+	}
+	if t.versions != m.versions {
+		t.versions = m.versions
+		for _, h := range m.hosts {
+			if h.known {
+				t.judge(h)
+			}
+		}
 	}
 	return t
 }
@@ -60,6 +72,7 @@ func newTaste(d *Demand) *taste {
 		t.affinities = append(t.affinities, newCondition(a.Condition))
 		t.weights = append(t.weights, a.Weight)
 		t.weight += max(a.Weight, -a.Weight)
+		t.liked += max(a.Weight, 0)
 	}
 	for i, s := range d.spread {
 		t.numbers[i] = map[string]int{}
@@ -68,20 +81,16 @@ func newTaste(d *Demand) *taste {
 	return t
 }
 
-func (t *taste) of(h *host) *verdict {
+func (t *taste) judge(h *host) {
 	for len(t.verdicts) <= h.index {
 		t.verdicts = append(t.verdicts, verdict{})
 		t.values = append(t.values, make([]int, len(t.spread))...)
 	}
 	v := &t.verdicts[h.index]
-	if v.version != h.version {
-		*v = t.judge(h)
+	if v.version == h.version {
+		return
 	}
-	return v
-}
-
-func (t *taste) judge(h *host) verdict {
-	v := verdict{version: h.version}
+	*v = verdict{version: h.version}
 	for i := range t.constraints {
 		if !t.constraints[i].met(h.Host) {
 			v.failed = i + 1
@@ -95,22 +104,22 @@ func (t *taste) judge(h *host) verdict {
 	}
 	for i, s := range t.spread {
 		value, _ := h.attribute(s.Attribute)
-		n, ok := t.numbers[i][value]
-		if !ok {
-			n = len(t.numbers[i])
-			t.numbers[i][value] = n
+		if _, ok := t.numbers[i][value]; !ok {
+			t.numbers[i][value] = len(t.numbers[i])
 		}
-		t.values[h.index*len(t.spread)+i] = n
+		t.valuesOf(h)[i] = t.numbers[i][value]
 	}
-	return v
 }
+
+// valuesOf are the numbers of the host's values, by spread.
+func (t *taste) valuesOf(h *host) []int { return t.values[h.index*len(t.spread):][:len(t.spread)] }
 
 // refusal is the first constraint that the host does not meet, "" if there is none.
 func (t *taste) refusal(h *host) string {
 	if t == nil {
 		return ""
 	}
-	if failed := t.of(h).failed; failed > 0 {
+	if failed := t.verdicts[h.index].failed; failed > 0 {
 		return t.refusals[failed-1]
 	}
 	return ""
@@ -119,46 +128,64 @@ func (t *taste) refusal(h *host) string {
 // prefers tells whether it likes some hosts better than others.
 func (t *taste) prefers() bool { return t != nil && t.weight > 0 }
 
-// census counts a container's instances by spread and number of the value.
-func (t *taste) census(c *container) [][]int {
+// census is how many instances of a container there are, by spread and number of the value. What
+// is on a host of unknown attributes has no value.
+type census [][]int
+
+func (t *taste) census(c *container) census {
 	if !t.prefers() || len(t.spread) == 0 {
 		return nil
 	}
-	census := make([][]int, len(t.spread))
+	counts := make(census, len(t.spread))
+	for i := range counts {
+		counts[i] = make([]int, len(t.numbers[i]))
+	}
 	if c != nil {
 		for h, n := range c.at {
-			t.enter(census, h, n)
+			t.enter(counts, h, n)
 		}
 	}
-	return census
+	return counts
 }
 
-// enter counts n more instances on a host. What is on a host of unknown attributes has no value.
-func (t *taste) enter(census [][]int, h *host, n int) {
-	if len(census) == 0 || !h.known {
+// enter counts n more instances on a host.
+func (t *taste) enter(counts census, h *host, n int) {
+	if counts == nil || !h.known {
 		return
 	}
-	t.of(h)
-	for i, number := range t.values[h.index*len(t.spread):][:len(t.spread)] {
-		for len(census[i]) <= number {
-			census[i] = append(census[i], 0)
-		}
-		census[i][number] += n
+	for i, number := range t.valuesOf(h) {
+		counts[i][number] += n
 	}
 }
 
 // score is how much a host is preferred, in steps. An affinity counts its weight; with a spread,
 // each instance that the host's value has already costs the weight. So one instance more than
 // elsewhere weighs as much as an affinity of the same weight.
-func (t *taste) score(census [][]int, h *host) int {
+func (t *taste) score(counts census, h *host) int {
 	if !t.prefers() {
 		return 0
 	}
-	score := t.of(h).affinity
-	for i, number := range t.values[h.index*len(t.spread):][:len(t.spread)] {
-		if number < len(census[i]) {
-			score -= t.spread[i].Weight * census[i][number]
+	score := t.verdicts[h.index].affinity
+	for i, n := range t.valuesOf(h) {
+		score -= t.spread[i].Weight * counts[i][n]
+	}
+	return t.inSteps(score)
+}
+
+// limit is a score that no host exceeds.
+func (t *taste) limit(counts census) int {
+	if !t.prefers() {
+		return 0
+	}
+	score := t.liked
+	for i, s := range t.spread {
+		if len(counts[i]) > 0 {
+			score -= s.Weight * slices.Min(counts[i])
 		}
 	}
+	return t.inSteps(score)
+}
+
+func (t *taste) inSteps(score int) int {
 	return int(math.Round(steps * float64(score) / float64(t.weight)))
 }
