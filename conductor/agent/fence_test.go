@@ -46,8 +46,8 @@ func (b *bench) reunite() {
 	b.lease.regain()
 }
 
-// did is what the engine did since it was asked last.
-func (b *bench) did(want ...string) {
+// hasDone checks what the engine did since it was asked last.
+func (b *bench) hasDone(want ...string) {
 	b.t.Helper()
 	b.engine.set(func() {
 		if !slices.Equal(b.engine.log, want) {
@@ -67,14 +67,14 @@ func TestFencedInstanceEndsBeforeTheLeaseDoes(t *testing.T) {
 		for range 5 { // none of which counts as a failure
 			b.cutOff()
 			b.pass(leaseTTL*3/4 - time.Millisecond)
-			b.did()
+			b.hasDone()
 			b.pass(leaseTTL/4 - killing)
-			b.did("halt c-" + idA + " after 1s")
+			b.hasDone("halt c-" + idA + " after 1s")
 			b.pass(2 * time.Second)
-			b.did() // and nothing starts it
+			b.hasDone() // and nothing starts it
 			b.reunite()
 			b.pass(2 * time.Second)
-			b.did("start c-" + idA)
+			b.hasDone("start c-" + idA)
 			if o := b.observed(idA); o.Phase != state.PhaseHealthy || o.Restarts != 0 || b.record(idA) == "" {
 				t.Errorf("observed: %+v, record %q", o, b.record(idA))
 			}
@@ -94,7 +94,7 @@ func TestFencedInstanceIsLeftWhileTheLeaseIsOnlyLate(t *testing.T) {
 			b.reunite()
 			b.pass(time.Second)
 		}
-		b.did()
+		b.hasDone()
 	})
 }
 
@@ -108,14 +108,14 @@ func TestFencedInstanceStartsAgainWithTheLease(t *testing.T) {
 		b.assignFenced(movable)
 		b.lease.loseAt(time.Now())
 		b.pass(time.Minute)
-		b.did("halt c-" + idA + " after 1s")
+		b.hasDone("halt c-" + idA + " after 1s")
 		if o := b.observed(idA); o.Phase != state.PhaseStarting || o.Reason != ReasonFenced || b.record(idA) != "" {
 			t.Errorf("observed: %+v, record %q", o, b.record(idA))
 		}
 		b.pass(time.Second)
 		b.lease.regain()
 		b.pass(fencePoll + time.Millisecond)
-		b.did("start c-" + idA)
+		b.hasDone("start c-" + idA)
 	})
 }
 
@@ -127,7 +127,7 @@ func TestFencedInstanceThatMovedIsRemovedAfterwards(t *testing.T) {
 		b.assignFenced(movable)
 		b.cutOff()
 		b.pass(time.Minute)
-		b.did("halt c-" + idA + " after 1s")
+		b.hasDone("halt c-" + idA + " after 1s")
 		b.reunite()
 		b.put(b.slots(nginxRevision)...) // both slots are gone
 		b.pass(time.Minute)
@@ -165,13 +165,13 @@ func TestInstanceIsStoppedAfterTheTimeThatItHas(t *testing.T) {
 		b.pass(30 * time.Second)
 		b.engine.kill("c-" + idA)
 		b.pass(time.Second)
-		b.did("start c-" + idA) // its time is not over
+		b.hasDone("start c-" + idA) // its time is not over
 		b.pass(29*time.Second - time.Millisecond)
-		b.did()
+		b.hasDone()
 		b.pass(time.Second)
-		b.did("halt c-" + idA + " after 20s")
+		b.hasDone("halt c-" + idA + " after 20s")
 		b.pass(time.Minute)
-		b.did()
+		b.hasDone()
 	})
 }
 
@@ -187,9 +187,9 @@ func TestConductorThatStartsCutOffFencesWhatItFinds(t *testing.T) {
 		b.start()
 		defer func() { b.stop() }()
 		b.pass(leaseTTL/2 - time.Millisecond)
-		b.did()
+		b.hasDone()
 		b.pass(time.Second)
-		b.did("halt c-" + idA + " after 1s") // as its label says
+		b.hasDone("halt c-" + idA + " after 1s") // as its label says
 	})
 }
 
@@ -208,7 +208,7 @@ func TestFenceKeepsTryingWhileDockerHangs(t *testing.T) {
 		}
 		b.engine.set(func() { b.engine.hangs = false })
 		b.pass(10 * time.Second)
-		b.did("halt c-" + idA + " after 0s")
+		b.hasDone("halt c-" + idA + " after 0s")
 	})
 }
 
@@ -225,7 +225,7 @@ func TestFencedInstanceIsStartedOnlyWithALease(t *testing.T) {
 		b.lease.regain()
 		b.agent.Reannounce()
 		b.pass(time.Second)
-		b.did("start c-" + idA)
+		b.hasDone("start c-" + idA)
 	})
 }
 
@@ -241,7 +241,7 @@ func TestFencedInstanceIsClaimedBeforeItStarts(t *testing.T) {
 		b.store.set(func() { b.store.keys[slot] = nodes[1].Value })
 		b.put(nodes...)
 		b.pass(claimTimeout - time.Second)
-		b.did()
+		b.hasDone()
 		b.pass(2 * time.Second)
 		if b.engine.containers["c-"+idA].Status == engine.StatusRunning {
 			t.Error("started, and nobody can know of it")
@@ -250,11 +250,11 @@ func TestFencedInstanceIsClaimedBeforeItStarts(t *testing.T) {
 		b.store.set(func() { b.store.file, b.store.log = "", nil })
 		b.store.set(func() { b.store.keys[slot] = strings.Replace(nodes[1].Value, idA, idC, 1) })
 		b.pass(5 * time.Minute)
-		b.did() // somebody else has the slot, though the mirror does not say so yet
+		b.hasDone() // somebody else has the slot, though the mirror does not say so yet
 
 		b.store.set(func() { b.store.keys[slot] = nodes[1].Value })
 		b.pass(2 * time.Minute)
-		b.did("start c-" + idA)
+		b.hasDone("start c-" + idA)
 		b.store.set(func() {
 			wrote, read := slices.Index(b.store.log, "set "+own), slices.Index(b.store.log, "get "+slot)
 			if wrote < 0 || read < wrote {
@@ -273,9 +273,9 @@ func TestFencedInstanceWaitsForAStoreThatIsAway(t *testing.T) {
 		b.store.setAway(true) // and the lease is renewed all the same
 		b.engine.kill("c-" + idA)
 		b.pass(time.Minute)
-		b.did()
+		b.hasDone()
 		b.store.setAway(false)
 		b.pass(time.Minute)
-		b.did("start c-" + idA)
+		b.hasDone("start c-" + idA)
 	})
 }
