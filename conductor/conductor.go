@@ -36,8 +36,10 @@ type Conductor struct {
 	machine  machine
 	member   *membership
 	apps     *store.Mirror
+	removals *store.Mirror // requests to this host to remove volumes
 	events   *event.Recorder
 	agent    *agent.Agent
+	disk     *disk
 	host     *store.Lease
 	times    atomic.Pointer[hostTimes] // of host
 	schedule *scheduler
@@ -70,11 +72,13 @@ func newConductor(settings Settings, st *store.Store, member *membership, m mach
 	c := &Conductor{settings: settings, log: log, store: st, machine: m, member: member, id: state.NewInstanceID()}
 	c.times.Store(&hostTimes{hostTTL, hostRenew})
 	member.clusters = m.clusters
-	c.apps = st.NewMirror(state.AppsDir)
+	c.apps, c.removals = st.NewMirror(state.AppsDir), st.NewMirror(state.RemovalsDir(settings.HostIP))
 	c.events = event.New(st, func() bool { return c.apps.Snapshot().Known }, log.With("component", "events"))
 	c.agent = agent.New(agent.Options{HostIP: settings.HostIP, Engine: m.engine, Apps: c.apps, Store: st,
-		Lease:       func() (time.Time, time.Duration) { return c.host.Life() },
-		Connections: m.connections, Events: c.events.Record, Log: log.With("component", "agent"), Metrics: env.Metrics})
+		Lease:    func() (time.Time, time.Duration) { return c.host.Life() },
+		Removals: c.removals, SecretKey: settings.secretKey, Connections: m.connections, Events: c.events.Record,
+		Log: log.With("component", "agent"), Metrics: env.Metrics})
+	c.disk = &disk{usage: m.disk, relieve: c.agent.CollectImages, log: log}
 	c.schedule = newScheduler(st, c.apps, func() time.Duration { return c.times.Load().ttl }, c.events, log.With("component", "scheduler"), env.Metrics)
 	c.host = st.NewLease(store.LeaseOptions{Key: state.HostLeaseKey(settings.HostIP), Value: c.leaseValue, TTL: hostTTL, Renew: hostRenew})
 	return c
@@ -100,6 +104,8 @@ func (c *Conductor) work(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.followSettings(ctx, refused) })
 	group.Go(func() error { return ended(ctx, c.apps.Run(ctx)) })
+	group.Go(func() error { return ended(ctx, c.removals.Run(ctx)) })
+	group.Go(func() error { c.disk.run(ctx); return nil })
 	group.Go(func() error { return c.spreadHints(ctx) })
 	group.Go(func() error { return ended(ctx, c.machine.watch(ctx, c.agent.EngineHint)) })
 	group.Go(func() error { return c.agent.Run(ctx) })
@@ -137,7 +143,7 @@ func (c *Conductor) Ready() error {
 	return nil
 }
 
-// spreadHints tells both readers of the mirror that it changed.
+// spreadHints tells the readers of the mirrors that these changed.
 func (c *Conductor) spreadHints(ctx context.Context) error {
 	for {
 		select {
@@ -146,6 +152,8 @@ func (c *Conductor) spreadHints(ctx context.Context) error {
 		case <-c.apps.Hint():
 			c.agent.Hint()
 			c.schedule.wake()
+		case <-c.removals.Hint():
+			c.agent.VolumesHint()
 		}
 	}
 }

@@ -29,6 +29,10 @@ type machine struct {
 	prepare func(ctx context.Context) error
 	// connections counts those that are open to a container.
 	connections agent.Connections
+	// capacity is what the host has for containers; nil: nobody knows.
+	capacity func() (cpus float64, memory int64)
+	// disk is how full its disk is; nil: nobody knows.
+	disk func() (usage, error)
 	// watch calls changed after each change of a container, until ctx ends.
 	watch func(ctx context.Context, changed func()) error
 }
@@ -45,11 +49,13 @@ func newMachine(settings Settings, cluster func() string, log *slog.Logger) (mac
 	if err != nil {
 		return machine{}, fmt.Errorf("DOCKER_HOST: %w", err)
 	}
-	e := engine.New(engine.Options{Docker: dockerEngine, Cluster: cluster, HostIP: settings.HostIP,
+	e := engine.New(engine.Options{Docker: dockerEngine, Cluster: cluster, HostIP: settings.HostIP, PublicIP: settings.PublicIP,
 		Nameservers: nameservers(), Log: log.With("component", "engine")})
 	return machine{
 		engine:   e,
 		clusters: e.Clusters,
+		capacity: capacity,
+		disk:     rootUsage,
 		prepare: func(ctx context.Context) error {
 			return errors.Join(e.EnsureNetwork(ctx), ensureFirewall(ctx, e, settings))
 		},

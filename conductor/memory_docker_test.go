@@ -25,6 +25,7 @@ type memoryDocker struct {
 
 	mu         sync.Mutex
 	containers map[string]*engine.Container // by id
+	volumes    map[string]state.Volume
 	made       int
 	stopped    []string // instances, in this order
 	changed    map[int]func()
@@ -84,9 +85,18 @@ func (d *memoryDocker) Start(_ context.Context, id string) error {
 
 func (d *memoryDocker) Put(context.Context, string, []engine.File) error { return nil }
 
-func (d *memoryDocker) Volumes(context.Context) (map[string]state.Volume, error) { return nil, nil }
+func (d *memoryDocker) Volumes(context.Context) (map[string]state.Volume, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.volumes), nil
+}
 
-func (d *memoryDocker) RemoveVolume(context.Context, string) error { return nil }
+func (d *memoryDocker) RemoveVolume(_ context.Context, name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.volumes, name)
+	return nil
+}
 
 func (d *memoryDocker) Image(context.Context, string) (engine.Image, error) {
 	return engine.Image{}, engine.ErrNoImage

@@ -32,7 +32,10 @@ func (c *Conductor) condition() string {
 	case c.foreign():
 		return "etcd is another cluster's"
 	}
-	return c.agent.Condition()
+	if condition := c.agent.Condition(); condition != "" {
+		return condition
+	}
+	return c.disk.condition()
 }
 
 // foreign tells whether etcd was last seen to be another cluster's, or wiped.
@@ -49,8 +52,11 @@ func (c *Conductor) hostValue(condition string) string {
 	if err != nil {
 		panic(err) // was validated
 	}
-	data, err := json.Marshal(state.Host{IP: c.settings.HostIP, ID: c.id, Version: daemon.Version(), Arch: runtime.GOARCH,
-		Labels: labels, Condition: condition})
+	host := state.Host{IP: c.settings.HostIP, ID: c.id, Version: daemon.Version(), Arch: runtime.GOARCH, Labels: labels, Condition: condition}
+	if c.machine.capacity != nil {
+		host.CPUs, host.Memory = c.machine.capacity()
+	}
+	data, err := json.Marshal(host)
 	if err != nil {
 		panic(err) // strings can be marshalled
 	}

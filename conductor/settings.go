@@ -13,12 +13,14 @@ import (
 // Settings are the conductor's settings.
 type Settings struct {
 	daemon.Settings
-	HostIP     string   `name:"host-ip" env:"HOST_IP" help:"Address of this host that the others reach it at. Default: the address of the default route's interface."`
-	DockerHost string   `name:"docker-host" env:"DOCKER_HOST" default:"unix:///var/run/docker.sock" help:"Docker Engine of this host."`
-	EtcdAddr   []string `name:"etcd-addr" env:"ETCD_ADDR" default:"http://127.0.0.1:4001" help:"Where etcd's keys are, host:port or URLs, the preferred first; the host's own gateway."`
-	HostLabels string   `name:"host-labels" env:"HOST_LABELS" help:"Labels of this host: zone=a,disk=ssd."`
-	PortRange  string   `name:"port-range" env:"PORT_RANGE" default:"10000:10100" help:"Ports of the ambassador that containers may reach."`
-	Firewall   bool     `name:"firewall" help:"Only keep the firewall between containers and the cluster's ports. The conductor starts a container of its own image that does this."`
+	HostIP        string   `name:"host-ip" env:"HOST_IP" help:"Address of this host that the others reach it at. Default: the address of the default route's interface."`
+	PublicIP      string   `name:"public-ip" env:"PUBLIC_IP" help:"Address of this host where host_ports are published beside HOST_IP. Default: all its addresses."`
+	DockerHost    string   `name:"docker-host" env:"DOCKER_HOST" default:"unix:///var/run/docker.sock" help:"Docker Engine of this host."`
+	EtcdAddr      []string `name:"etcd-addr" env:"ETCD_ADDR" default:"http://127.0.0.1:4001" help:"Where etcd's keys are, host:port or URLs, the preferred first; the host's own gateway."`
+	HostLabels    string   `name:"host-labels" env:"HOST_LABELS" help:"Labels of this host: zone=a,disk=ssd."`
+	PortRange     string   `name:"port-range" env:"PORT_RANGE" default:"10000:10100" help:"Ports of the ambassador that containers may reach."`
+	SecretKeyFile string   `name:"secret-key-file" env:"SECRET_KEY_FILE" default:"/etc/dokkaa/secret.key" help:"File with the key that the cluster's secrets are encrypted with. Only containers with secrets need it."`
+	Firewall      bool     `name:"firewall" help:"Only keep the firewall between containers and the cluster's ports. The conductor starts a container of its own image that does this."`
 }
 
 // DefaultHTTPAddr is where the operations endpoint listens.
@@ -36,15 +38,22 @@ func (s *Settings) validate() error {
 		}
 		s.HostIP = ip
 	}
-	addr, err := netip.ParseAddr(s.HostIP)
-	if err != nil || !addr.Is4() || addr.IsUnspecified() || addr.IsMulticast() {
+	if !isHostAddress(s.HostIP) {
 		return fmt.Errorf("HOST_IP %q is not the IPv4 address of a host", s.HostIP)
+	}
+	if s.PublicIP != "" && !isHostAddress(s.PublicIP) {
+		return fmt.Errorf("PUBLIC_IP %q is not the IPv4 address of a host", s.PublicIP)
 	}
 	if _, err := s.labels(); err != nil {
 		return err
 	}
-	_, err = s.ports()
+	_, err := s.ports()
 	return err
+}
+
+func isHostAddress(text string) bool {
+	addr, err := netip.ParseAddr(text)
+	return err == nil && addr.Is4() && !addr.IsUnspecified() && !addr.IsMulticast()
 }
 
 func (s *Settings) labels() (map[string]string, error) {

@@ -26,6 +26,8 @@ func TestSettings(t *testing.T) {
 		"no host's address":          {func(s *Settings) { s.HostIP = "0.0.0.0" }, "HOST_IP"},
 		"a multicast address":        {func(s *Settings) { s.HostIP = "224.0.0.1" }, "HOST_IP"},
 		"IPv6":                       {func(s *Settings) { s.HostIP = "fd00::1" }, "HOST_IP"},
+		"a public address":           {change: func(s *Settings) { s.PublicIP = "203.0.113.1" }},
+		"a name as public address":   {func(s *Settings) { s.PublicIP = "www.example.com" }, "PUBLIC_IP"},
 		"labels":                     {change: func(s *Settings) { s.HostLabels = "zone=a, disk=ssd,empty=" }},
 		"label without value":        {func(s *Settings) { s.HostLabels = "zone=a,disk" }, "HOST_LABELS"},
 		"label without key":          {func(s *Settings) { s.HostLabels = "=a" }, "HOST_LABELS"},
