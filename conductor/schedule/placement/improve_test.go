@@ -30,6 +30,9 @@ func TestImprove(t *testing.T) {
 			"x":  {Constraints: []manifest.Condition{condition("host.ip", manifest.NotEqual, c)}},
 			"x2": {Constraints: []manifest.Condition{condition("host.ip", manifest.NotEqual, c)}},
 		}},
+		{name: "to the emptiest", has: map[string]string{a: "x y z", b: "u"}, asks: map[string]manifest.Manifest{
+			"x": {Constraints: []manifest.Condition{condition("host.ip", manifest.NotEqual, c)}},
+		}, want: "y>3"},
 		{name: "preferences stay", has: map[string]string{a: "x y", b: "z"}, asks: map[string]manifest.Manifest{
 			"x": {Affinities: []manifest.Affinity{{Condition: condition("host.ip", manifest.Equal, a), Weight: 1}}},
 		}, want: "y>3"},
