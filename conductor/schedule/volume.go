@@ -60,7 +60,9 @@ func (c *container) holders(n int) []string {
 		if v.AccessMode == manifest.SingleHost {
 			for _, s := range c.app.slots {
 				for _, a := range s.assignments() {
-					hosts[a.Host] = true
+					if !c.p.lost(a.Host) { // it has the volume, or else there is none
+						hosts[a.Host] = true
+					}
 				}
 			}
 		}
@@ -100,9 +102,10 @@ func (c *container) pinned(n int) string {
 	return fmt.Sprintf("stays on host %s, which has %s", holders[0], c.volumeNames())
 }
 
-// volumeWait says why an instance on a lost host waits for it, "" if it does not.
+// volumeWait says why an instance on a lost host waits for it, "" if it does not: it never had a
+// volume there, or the operator gave that up.
 func (c *container) volumeWait(n int) string {
-	if len(c.bound()) == 0 || c.moveEmpty() {
+	if c.moveEmpty() || !slices.Contains(c.holders(n), c.app.slots[n].Current.Host) {
 		return ""
 	}
 	return fmt.Sprintf("waits for host %s, which has %s", c.app.slots[n].Current.Host, c.volumeNames())
