@@ -89,7 +89,11 @@ func TestWhatWaitWaitsFor(t *testing.T) {
 		fails  string
 	}{
 		"healthy":            {keys: nil, done: true},
-		"stopped":            {keys: map[string]string{"status": `{"revision": 3, "state": "stopped"}`}, done: true},
+		"stopped":            {keys: map[string]string{"manifest": `{"image": "x", "scale": 0}`, "status": `{"revision": 3, "state": "stopped"}`}, done: true},
+		"before the scale":   {keys: map[string]string{"scale": `{"scale": 3, "modified": 10}`}},
+		"after the scale":    {keys: map[string]string{"manifest": `{"image": "x", "scale": 1}`, "scale": `{"scale": 2, "modified": 10}`}, done: true},
+		"an old scale":       {keys: map[string]string{"scale": `{"scale": 2, "modified": 9}`}},
+		"global":             {keys: map[string]string{"manifest": `{"image": "x", "mode": "global"}`}, done: true},
 		"one too few":        {keys: map[string]string{"status": strings.Replace(healthy, `"healthy": 2`, `"healthy": 1`, 1)}},
 		"one too many":       {keys: map[string]string{"status": strings.Replace(healthy, `"running": 2`, `"running": 3`, 1)}},
 		"one waits":          {keys: map[string]string{"status": strings.Replace(healthy, `"revision"`, `"waiting": ["x"], "revision"`, 1)}},
@@ -115,7 +119,7 @@ func TestWhatWaitWaitsFor(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			keys := map[string]string{"manifest": `{"image": "x"}`, "status": healthy, "revisions/2": `{"modified": 5}`, "revisions/3": `{"modified": 10}`}
+			keys := map[string]string{"manifest": `{"image": "x", "scale": 2}`, "status": healthy, "revisions/2": `{"modified": 5}`, "revisions/3": `{"modified": 10}`}
 			for key, value := range test.keys {
 				keys[key] = value
 			}

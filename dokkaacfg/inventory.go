@@ -39,6 +39,7 @@ type appKeys struct {
 	statusAt   uint64 // modifiedIndex of the status
 	rollout    *state.Rollout
 	rolloutAt  uint64 // its modifiedIndex
+	scale      *state.Scale
 	runs       map[string]state.Run
 	slots      map[int]state.Slot
 	revisions  map[int]state.Revision
@@ -162,6 +163,10 @@ func (a *appKeys) add(key state.AppKey, node store.Node) {
 		var rollout state.Rollout
 		err = unmarshal(node, &rollout)
 		a.rollout, a.rolloutAt = &rollout, node.Modified
+	case key.Kind == "scale" && key.Item == 0:
+		var scale state.Scale
+		err = unmarshal(node, &scale)
+		a.scale = &scale
 	case key.Kind == "runs" && key.ID != "":
 		var run state.Run
 		err = unmarshal(node, &run)

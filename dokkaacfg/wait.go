@@ -140,8 +140,21 @@ func (a *appKeys) wantedRevision() (n int, known bool) {
 // settled tells whether all is there of a revision.
 func (a *appKeys) settled(revision int) bool {
 	s := a.status
-	return s.Revision == revision && s.Rollout == nil && s.Healthy >= s.Wanted && s.Running <= s.Wanted && len(s.Waiting) == 0 &&
+	return s.Revision == revision && a.scaled() && s.Rollout == nil && s.Healthy >= s.Wanted && s.Running <= s.Wanted && len(s.Waiting) == 0 &&
 		(s.State == "running" || s.State == "stopped")
+}
+
+// scaled tells whether the status is about the number of instances that is wanted now.
+func (a *appKeys) scaled() bool {
+	m := a.parsedManifest()
+	switch {
+	case m == nil || m.Mode != manifest.Replicated:
+		return true
+	case a.scale == nil:
+		return a.status.Wanted == m.Scale
+	}
+	// For another manifest it is either made anew or removed in a moment.
+	return a.scale.Modified == a.manifest.Modified && a.status.Wanted == a.scale.Scale
 }
 
 func (a *appKeys) isJob() bool {
