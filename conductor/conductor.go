@@ -107,7 +107,7 @@ func (c *Conductor) work(ctx context.Context) error {
 	group.Go(func() error { return ended(ctx, c.removals.Run(ctx)) })
 	group.Go(func() error { c.disk.run(ctx); return nil })
 	group.Go(func() error { return c.spreadHints(ctx) })
-	group.Go(func() error { return ended(ctx, c.machine.watch(ctx, c.agent.EngineHint)) })
+	group.Go(func() error { return ended(ctx, c.machine.watch(ctx, c.agent.EngineHint, c.agent.EngineEcho)) })
 	group.Go(func() error { return c.agent.Run(ctx) })
 	group.Go(func() error { return c.introduce(ctx) })
 	group.Go(func() error { return c.events.Run(ctx) })

@@ -33,8 +33,9 @@ type machine struct {
 	capacity func() (cpus float64, memory int64)
 	// disk is how full its disk is; nil: nobody knows.
 	disk func() (usage, error)
-	// watch calls changed after each change of a container, until ctx ends.
-	watch func(ctx context.Context, changed func()) error
+	// watch calls changed after each change of a container, or echo where that most likely is the
+	// agent's own doing, until ctx ends.
+	watch func(ctx context.Context, changed, echo func()) error
 }
 
 // containerEvents are Docker's events after which its list of containers is another. Those of
@@ -42,6 +43,9 @@ type machine struct {
 var containerEvents = url.Values{"type": {"container", "network"},
 	"event": {"create", "start", "die", "destroy", "rename", "pause", "unpause", "oom", "connect", "disconnect",
 		"health_status"}}
+
+// echoes are those that a start by the agent leads to.
+var echoes = map[string]bool{"create": true, "connect": true, "start": true}
 
 // newMachine is the machine of the Docker Engine that the settings name. It does no I/O.
 func newMachine(settings Settings, cluster func() string, log *slog.Logger) (machine, error) {
@@ -62,8 +66,14 @@ func newMachine(settings Settings, cluster func() string, log *slog.Logger) (mac
 		connections: func(ctx context.Context, addr netip.Addr, ports []int) (int, error) {
 			return askConnections(ctx, firewallHTTPAddr, addr, ports)
 		},
-		watch: func(ctx context.Context, changed func()) error {
-			return dockerEngine.Watch(ctx, containerEvents, func(docker.Event) { changed() })
+		watch: func(ctx context.Context, changed, echo func()) error {
+			return dockerEngine.Watch(ctx, containerEvents, func(e docker.Event) {
+				if echoes[e.Action] {
+					echo()
+				} else {
+					changed()
+				}
+			})
 		},
 	}, nil
 }

@@ -170,7 +170,7 @@ func (d *memoryDocker) prepare(context.Context) error {
 
 func (d *memoryDocker) clusters(context.Context) (map[string]int, error) { return nil, nil }
 
-func (d *memoryDocker) watch(ctx context.Context, changed func()) error {
+func (d *memoryDocker) watch(ctx context.Context, changed, _ func()) error {
 	d.mu.Lock()
 	d.watchers++
 	n := d.watchers

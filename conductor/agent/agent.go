@@ -72,10 +72,6 @@ const (
 	resync = 15 * time.Second // between two looks at Docker when nothing hints at a change
 	// hanging is how long Docker may fail to answer before the host takes no new slots.
 	hanging = 15 * time.Second
-	// Docker tells of an event before its list shows what happened. So for a while after each the
-	// list is read again and again.
-	settling      = 300 * time.Millisecond
-	settlingSteps = 30 * time.Millisecond
 )
 
 // Agent reconciles this host's containers with the slots assigned to it.
@@ -90,9 +86,8 @@ type Agent struct {
 	hint      chan struct{}
 	// volumesHint is a hint to look at the volumes.
 	volumesHint chan struct{}
-	event       atomic.Int64 // when Docker was last known to have changed, Unix time in nanoseconds
-	listed      atomic.Int64 // when it was last listed, likewise
 
+	sight      sight
 	containers []engine.Container
 	listedOK   bool
 	seen       atomic.Pointer[sighting] // the same for Fence
@@ -128,15 +123,6 @@ func (a *Agent) Hint() {
 	}
 }
 
-// EngineHint makes the agent look again, at Docker too.
-func (a *Agent) EngineHint() {
-	a.engineChanged()
-	a.Hint()
-}
-
-// engineChanged notes that the last list of containers may be outdated.
-func (a *Agent) engineChanged() { a.event.Store(time.Now().UnixNano()) }
-
 // Reannounce has all that this host announces written again. It is for a host that comes back
 // after its lease: what it announced was withdrawn, or just is being.
 func (a *Agent) Reannounce() {
@@ -146,7 +132,7 @@ func (a *Agent) Reannounce() {
 
 // Condition says why this host should take no new slots, "" if it may.
 func (a *Agent) Condition() string {
-	last := a.listed.Load()
+	last := a.sight.listed.Load()
 	if last == 0 {
 		return "Docker was not reached yet"
 	}
@@ -215,8 +201,8 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 			wait = min(wait, at.Sub(now))
 		}
 	}
-	if a.settling(now) {
-		wait = min(wait, settlingSteps)
+	if next := a.sight.next(); !next.IsZero() {
+		wait = min(wait, max(next.Sub(now), time.Millisecond))
 	}
 	return wait
 }
@@ -224,7 +210,7 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 // goOnUnseen does what can be done while Docker does not answer: of what was there the probes
 // still know how it is.
 func (a *Agent) goOnUnseen(ctx context.Context) {
-	if snapshot := a.Apps.Snapshot(); snapshot.Listed && a.listed.Load() != 0 {
+	if snapshot := a.Apps.Snapshot(); snapshot.Listed && a.sight.listed.Load() != 0 {
 		want, unreadable := a.assigned.look(snapshot)
 		a.publish(ctx, want, unreadable, time.Now())
 	}
@@ -234,28 +220,6 @@ func (a *Agent) goOnUnseen(ctx context.Context) {
 func (a *Agent) publish(ctx context.Context, want map[string]Desired, unreadable map[Place]bool, now time.Time) {
 	a.probe(ctx, want)
 	a.publisher.want(a.wish(want, unreadable, now))
-}
-
-// settling tells whether Docker changed so short ago that its list may not show it yet.
-func (a *Agent) settling(now time.Time) bool {
-	return now.Sub(time.Unix(0, a.event.Load())) < settling
-}
-
-// look lists the containers if they may have changed.
-func (a *Agent) look(ctx context.Context) error {
-	now, last := time.Now(), time.Unix(0, a.listed.Load())
-	if a.listedOK && !a.settling(now) && now.Sub(last) < resync {
-		return nil
-	}
-	containers, err := a.Engine.List(ctx)
-	if err != nil {
-		a.listedOK = false
-		return err
-	}
-	a.containers, a.listedOK = containers, true
-	a.seen.Store(&sighting{containers, now})
-	a.listed.Store(now.UnixNano())
-	return nil
 }
 
 // probe keeps a probe on every running instance that is wanted here.

@@ -30,7 +30,10 @@ func (a *Agent) start(ctx context.Context, action Action) {
 		if action.starts() {
 			a.starts.leave()
 		}
-		a.engineChanged() // before it counts as done, or a pass could plan by the list of before
+		// Before it counts as done, or a pass could plan by the list of before.
+		if note(&a.sight.acted); err != nil {
+			note(&a.sight.changed) // who knows what became of it
+		}
 		a.finish(action, err)
 		a.Hint()
 	})
