@@ -22,12 +22,14 @@ type memoryDocker struct {
 	mayStop  func(instance string) error // why an instance may not be stopped now
 	services netip.Addr                  // where the services of its containers are, or are not
 	unfit    atomic.Bool                 // the host cannot be prepared for containers
+	fences   atomic.Bool                 // containers may be stopped that are to stay
 
 	mu         sync.Mutex
 	containers map[string]*engine.Container // by id
 	volumes    map[string]state.Volume
 	made       int
 	stopped    []string // instances, in this order
+	log        []happening
 	changed    map[int]func()
 	watchers   int
 }
@@ -80,6 +82,7 @@ func (d *memoryDocker) Start(_ context.Context, id string) error {
 		return fmt.Errorf("no container %s", id)
 	}
 	c.Status, c.Addr = engine.StatusRunning, d.services
+	d.log = append(d.log, happening{"start", c.Instance, time.Now()})
 	return nil
 }
 
@@ -112,8 +115,17 @@ func (d *memoryDocker) Exec(context.Context, string, []string, string) (engine.E
 	return engine.Exec{}, nil
 }
 
-func (d *memoryDocker) Halt(context.Context, string, time.Duration) error {
-	d.t.Error("a container is restarted that runs")
+// Halt fails the test where nothing is fenced.
+func (d *memoryDocker) Halt(_ context.Context, id string, _ time.Duration) error {
+	defer d.tell()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := d.containers[id]
+	if !d.fences.Load() {
+		d.t.Errorf("%s, slot %d, instance %s was stopped to stay", c.Ref, c.Slot, c.Instance)
+	}
+	c.Status, c.Addr, c.Detail = engine.StatusExited, netip.Addr{}, "Exited (143) 1 second ago"
+	d.log = append(d.log, happening{"halt", c.Instance, time.Now()})
 	return nil
 }
 
@@ -205,6 +217,24 @@ func (d *memoryDocker) running() map[place][]string {
 		}
 	}
 	return all
+}
+
+// happening is what was done to an instance.
+type happening struct {
+	what, instance string
+	at             time.Time
+}
+
+// when is when that was done last to any instance, zero if it was not.
+func (d *memoryDocker) when(what string) (at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, h := range d.log {
+		if h.what == what {
+			at = h.at
+		}
+	}
+	return at
 }
 
 // stops is how often something was stopped.
