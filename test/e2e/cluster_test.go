@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -133,16 +132,12 @@ func (c *cluster) remove(host int, name string) {
 // nginx puts nginx.json with another scale.
 func (c *cluster) nginx(scale int) {
 	c.t.Helper()
-	c.put(1, "nginx", fmt.Sprintf(`{"image": "dockerfile/nginx", "scale": %d, "services": {"nginx": 80}}`, scale))
+	c.put(1, "nginx", fmt.Sprintf(`{%s, "image": "dockerfile/nginx", "scale": %d, "services": {"nginx": 80}}`, hurry, scale))
 }
 
 func (c *cluster) crawler() {
 	c.t.Helper()
-	data, err := os.ReadFile(filepath.Join(root, "examples/nginx-and-crawler/crawler.json"))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.put(1, "crawler", string(data))
+	c.put(1, "crawler", c.manifest("crawler"))
 }
 
 // eventually waits until ask returns nil, for at most the stated time with slack.

@@ -1,5 +1,3 @@
-//go:build faults
-
 package e2e
 
 import (
@@ -15,11 +13,17 @@ import (
 	"github.com/dokkaa/dokkaa/skydns/msg"
 )
 
-// calm waits until the cluster is as the manifests want it: every container healthy, nothing
-// running twice or left over, records of exactly what runs, and every member of etcd back.
+// calm waits until the cluster is, and stays, as the manifests want it: every container healthy,
+// nothing running twice or left over, records of exactly what runs, and every member of etcd back.
 func (c *cluster) calm(stated time.Duration) {
 	c.t.Helper()
-	c.eventually(stated, "all is as it should be", c.asWanted)
+	c.eventually(stated, "all is as it should be", func() error {
+		if err := c.asWanted(); err != nil {
+			return err
+		}
+		time.Sleep(time.Second) // a move may be about to begin
+		return c.asWanted()
+	})
 }
 
 func (c *cluster) asWanted() error {
@@ -177,28 +181,4 @@ func same(what string, a, b []string) error {
 		return fmt.Errorf("%s differ:\n%s\n%s", what, strings.Join(a, ", "), strings.Join(b, ", "))
 	}
 	return nil
-}
-
-// untouched holds that the instances from before run on, not started anew, and nothing beside
-// them but further instances of the named containers.
-func (c *cluster) untouched(before []instance, but ...string) {
-	c.t.Helper()
-	now := c.instances("")
-	for _, i := range before {
-		if !slices.Contains(now, i) {
-			c.t.Errorf("%+v does not run any more; what does: %+v", i, now)
-		}
-	}
-	for _, i := range now {
-		if !slices.Contains(before, i) && !slices.Contains(but, i.of) {
-			c.t.Errorf("%+v runs now and did not before", i)
-		}
-	}
-}
-
-// without are the instances that are not on the host and not of the named containers.
-func without(all []instance, host int, names ...string) []instance {
-	return slices.DeleteFunc(slices.Clone(all), func(i instance) bool {
-		return i.host == host || slices.Contains(names, i.of)
-	})
 }

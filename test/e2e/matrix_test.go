@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	bystander = `{"image": "dockerfile/nginx", "scale": 3, "services": {"bystander": 80}}`
-	idle      = `{"image": "dockerfile/ubuntu", "scale": %d, "command": ["sleep", "100000"]}`
+	bystander = `{"image": "dockerfile/nginx", "mode": "global", "services": {"bystander": 80}}`
+	idle      = `{` + hurry + `, "image": "dockerfile/ubuntu", "scale": %d, "command": ["sleep", "100000"]}`
 )
 
 // TestFaults is the fault matrix: everything that may break, on three hosts with an etcd member

@@ -5,7 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 )
 
@@ -93,59 +93,14 @@ func (c *cluster) nginxOnHost(host int) {
 	c.calm(10 * time.Second)
 }
 
-// place puts a manifest so that its container comes to run on the given host. The scheduler takes
-// the emptiest one, so the others are filled up before.
+// place puts a manifest so that its container comes to run on the given host, and goes elsewhere
+// when that is lost.
 func (c *cluster) place(host int, name, manifest string) {
 	c.t.Helper()
-	fillers := map[string]int{} // to their hosts
-	for !c.wouldBeEmptiest(host, fillers) {
-		filler := fmt.Sprintf("filler%d", len(fillers))
-		c.put(1, filler, `{"image": "dockerfile/ubuntu", "command": ["sleep", "100000"]}`)
-		c.eventually(10*time.Second, filler+" runs", func() error {
-			if all := c.instances(filler); len(all) != 1 {
-				return fmt.Errorf("%d instances", len(all))
-			}
-			return nil
-		})
-		fillers[filler] = c.one(filler).host
-	}
-	c.removeFillers(fillers, func(at int) bool { return at == host })
-	c.put(1, name, manifest)
+	affinity := fmt.Sprintf(`{"affinities": [{"attribute": "host.ip", "operator": "==", "value": %q, "weight": 100}], `, c.ip(host))
+	c.put(1, name, strings.Replace(manifest, "{", affinity, 1))
 	c.healthy(10*time.Second, name, 1)
 	if at := c.one(name).host; at != host {
 		c.t.Fatalf("%s is on host %d, not %d", name, at, host)
-	}
-	c.removeFillers(fillers, func(int) bool { return true })
-}
-
-// wouldBeEmptiest tells whether the host, without the fillers on it, has fewer containers than
-// each other one.
-func (c *cluster) wouldBeEmptiest(host int, fillers map[string]int) bool {
-	counts := map[int]int{}
-	for _, i := range c.instances("") {
-		if _, filler := fillers[i.of]; !filler || i.host != host {
-			counts[i.host]++
-		}
-	}
-	for n := 1; n <= c.scale; n++ {
-		if n != host && counts[n] <= counts[host] {
-			return false
-		}
-	}
-	return true
-}
-
-func (c *cluster) removeFillers(fillers map[string]int, which func(host int) bool) {
-	c.t.Helper()
-	var removed []string
-	for filler, at := range fillers {
-		if which(at) {
-			c.remove(1, filler)
-			removed = append(removed, filler)
-		}
-	}
-	for _, filler := range slices.Sorted(slices.Values(removed)) {
-		c.gone(20*time.Second, filler)
-		delete(fillers, filler)
 	}
 }

@@ -149,12 +149,7 @@ func (c *cluster) losesHost(lost int) {
 		}
 		return err
 	})
-	c.eventually(20*time.Second, "nothing runs twice", func() error {
-		if all := c.instances("nginx"); len(all) != 1 || all[0].host == lost {
-			return fmt.Errorf("nginx runs as %+v", all)
-		}
-		return nil
-	})
+	c.calm(40 * time.Second) // nothing runs twice, and the host has its share
 	c.freshRecord()
 	c.crawls(5*time.Second, "after the host came back")
 }
@@ -231,9 +226,13 @@ func TestThreeHosts(t *testing.T) {
 	step(t, c, "manifest deleted", (*cluster).removes)
 }
 
+// manifest is an example's, with an update that does not take long.
 func (c *cluster) manifest(name string) string {
-	return c.run("cat", name+".json")
+	return strings.Replace(c.run("cat", name+".json"), "{", "{"+hurry+", ", 1)
 }
+
+// hurry has an instance count as good soon.
+const hurry = `"update": {"min_healthy_time": "1s"}`
 
 func (c *cluster) walksThrough() {
 	c.put(1, "nginx", c.manifest("nginx"))
@@ -378,7 +377,7 @@ func (c *cluster) refusesBadManifests() {
 // sees no gap.
 func (c *cluster) updates() {
 	before := c.one("nginx")
-	c.put(1, "nginx", `{"image": "dockerfile/nginx", "env": {"COLOUR": "blue"}, "services": {"nginx": 80}}`)
+	c.put(1, "nginx", `{`+hurry+`, "image": "dockerfile/nginx", "env": {"COLOUR": "blue"}, "services": {"nginx": 80}}`)
 	most := 0
 	c.eventually(30*time.Second, "updated", func() error {
 		all := c.instances("nginx")
