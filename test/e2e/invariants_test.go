@@ -49,7 +49,11 @@ func (c *cluster) asWanted() error {
 
 // membersHealthy: every member of etcd is one of a majority again.
 func (c *cluster) membersHealthy() error {
-	for n := 1; n <= c.scale; n++ {
+	members := c.scale
+	if c.scale < 3 {
+		members = 1
+	}
+	for n := 1; n <= members; n++ {
 		if !c.answers(n) {
 			continue
 		}

@@ -134,27 +134,33 @@ func (c *cluster) rollsOut() {
 func (c *cluster) rollsBackBadImage() {
 	before := c.instances("web")
 	c.web(3, `"image": "test/there-is-no-such-image",`)
-	s := c.settled(30*time.Second, 3, 2)
-	c.saysWhyFailed(before, s, "there-is-no-such-image")
+	c.fails(30*time.Second, "there-is-no-such-image")
+	c.saysWhyFailed(before, c.settled(10*time.Second, 3, 2))
 }
 
 func (c *cluster) rollsBackSick() {
 	before := c.instances("web")
 	c.web(3, `"command": ["sleep", "1000"],`)
-	c.eventually(10*time.Second, "the update begins", func() error {
-		if s, err := c.status(1, "web"); err != nil || s.Rollout == nil {
-			return fmt.Errorf("%+v, err %v", s, err)
+	c.fails(40*time.Second, "healthy within")
+	c.saysWhyFailed(before, c.settled(10*time.Second, 3, 2))
+}
+
+// fails waits until the update has failed for a reason.
+func (c *cluster) fails(stated time.Duration, why string) {
+	c.t.Helper()
+	c.eventually(stated, "the update has failed", func() error {
+		s, err := c.status(1, "web")
+		if err != nil || !strings.Contains(s.Reason, "failed: ") || !strings.Contains(s.Reason, why) {
+			return fmt.Errorf("status %+v, err %v", s, err)
 		}
 		return nil
 	})
-	s := c.settled(40*time.Second, 3, 2)
-	c.saysWhyFailed(before, s, "healthy within")
 }
 
-// saysWhyFailed: what ran runs on, and the status says what became of the update.
-func (c *cluster) saysWhyFailed(before []instance, s state.Status, why string) {
+// saysWhyFailed: what ran runs on, and the status still says what became of the update.
+func (c *cluster) saysWhyFailed(before []instance, s state.Status) {
 	c.t.Helper()
-	if !strings.Contains(s.Reason, "failed: ") || !strings.Contains(s.Reason, why) {
+	if !strings.Contains(s.Reason, "failed: ") {
 		c.t.Errorf("the status says: %q", s.Reason)
 	}
 	c.eventually(30*time.Second, "only the former instances run", func() error {
