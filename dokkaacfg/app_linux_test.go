@@ -67,11 +67,23 @@ func TestWait(t *testing.T) {
 	c.delete(ref.RolloutKey())
 	c.put(ref.StatusKey(), `{"wanted": 1, "healthy": 1, "running": 1, "revision": 2, "state": "running"}`)
 	out := <-done
-	for _, told := range []string{"dummy/nginx: updating, 1 of 1 healthy, revision 2; 1: port 80 refuses", "dummy/nginx: running, 1 of 1 healthy, revision 2 ("} {
+	for _, told := range []string{"dummy/nginx: updating, 1 of 1 healthy, revision 1; 1: port 80 refuses", "dummy/nginx: running, 1 of 1 healthy, revision 2 ("} {
 		if !strings.Contains(out, told) {
 			t.Errorf("it does not tell of %q:\n%s", told, out)
 		}
 	}
+}
+
+// A secret that was written anew is part of what is waited for.
+func TestWaitForSecret(t *testing.T) {
+	c := newTestCluster(t)
+	ref := state.Ref{App: "dummy", Name: "web"}
+	c.put(ref.ManifestKey(), webManifest, state.SecretKey("dummy", "password", 3), "x", state.ConfigKey("dummy", "site.conf", 1), "x",
+		ref.RevisionKey(1), `{"modified": 100000, "versions": {"secrets": {"password": 2}, "configs": {"site.conf": 1}}}`,
+		ref.StatusKey(), `{"wanted": 1, "healthy": 1, "running": 1, "revision": 1, "state": "running"}`)
+	c.fails("is not there after 1ms", "wait", "dummy/web", "--timeout=1ms")
+	c.put(ref.RevisionKey(1), `{"modified": 100000, "versions": {"secrets": {"password": 3}, "configs": {"site.conf": 1}}}`)
+	c.mustRun("wait", "dummy/web")
 }
 
 func TestWhatWaitWaitsFor(t *testing.T) {

@@ -44,6 +44,7 @@ type appKeys struct {
 	slots      map[int]state.Slot
 	revisions  map[int]state.Revision
 	failed     []state.Observed // see readFailed
+	newest     []newestValue    // see readNewest
 	unreadable []string
 }
 

@@ -35,7 +35,7 @@ func (c *waitCommand) Run(ctx context.Context, s *session) error {
 			if err != nil {
 				return false, err
 			}
-			if err := app.readFailed(ctx, keys); err != nil {
+			if err := errors.Join(app.readFailed(ctx, keys), app.readNewest(ctx, keys, ref.App)); err != nil {
 				return false, err
 			}
 			now := time.Now()
@@ -64,7 +64,7 @@ func (w *waiting) look(app *appKeys, now time.Time) (done bool, err error) {
 		return false, fmt.Errorf("the manifest of %s was removed meanwhile", w.ref)
 	}
 	revision, known := app.wantedRevision()
-	w.tell(app, revision)
+	w.tell(app)
 	switch status := app.status; {
 	case status == nil:
 		return false, nil
@@ -127,11 +127,43 @@ func (a *appKeys) gaveUp(revision int) string {
 	return ""
 }
 
-// wantedRevision is the newest one that came from the manifest as it is now.
+// readNewest reads which versions there are of the secrets and configs that the manifest names.
+func (a *appKeys) readNewest(ctx context.Context, keys clusterKeys, app string) error {
+	m := a.parsedManifest()
+	if m == nil {
+		return nil
+	}
+	for _, kind := range []valueKind{secrets, configs} {
+		named := kind.of(m)
+		if len(named) == 0 {
+			continue
+		}
+		all, err := kind.list(ctx, keys, kind.dir+"/"+app)
+		if err != nil {
+			return err
+		}
+		for name, version := range named {
+			if version == 0 {
+				a.newest = append(a.newest, newestValue{kind, name, all[state.Ref{App: app, Name: name}].newest()})
+			}
+		}
+	}
+	return nil
+}
+
+// newestValue is the newest version of a secret or config.
+type newestValue struct {
+	kind    valueKind
+	name    string
+	version int
+}
+
+// wantedRevision is the newest one that came from the manifest as it is now, with the secrets and
+// configs as they are now.
 func (a *appKeys) wantedRevision() (n int, known bool) {
 	for _, n := range slices.Backward(slices.Sorted(maps.Keys(a.revisions))) {
-		if a.revisions[n].Modified >= a.manifest.Modified {
-			return n, true
+		if r := a.revisions[n]; r.Modified >= a.manifest.Modified {
+			return n, !slices.ContainsFunc(a.newest, func(v newestValue) bool { return v.kind.versions(r.Versions)[v.name] < v.version })
 		}
 	}
 	return 0, false
@@ -195,14 +227,14 @@ func (w *waiting) run(app *appKeys, revision int) (done bool, err error) {
 }
 
 // tell says what has changed.
-func (w *waiting) tell(app *appKeys, revision int) {
+func (w *waiting) tell(app *appKeys) {
 	if app.status == nil {
 		return
 	}
 	c := containerReport{Ref: w.ref, Status: *app.status}
 	text := fmt.Sprintf("%s: %s, %d of %d healthy", w.ref, c.State, c.Healthy, c.Wanted)
 	if c.Revision > 0 {
-		text += ", revision " + strconv.Itoa(max(c.Revision, revision))
+		text += ", revision " + strconv.Itoa(c.Revision)
 	}
 	why := []string{c.rollout(time.Time{}), c.reason()}
 	why = append(append(why, c.Run), c.Waiting...)
