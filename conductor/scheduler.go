@@ -141,6 +141,10 @@ func (t *term) pass(ctx context.Context) (wait time.Duration) {
 		t.sweep(ctx, alive)
 	}
 	t.planner.SetHosts(alive)
+	if now.Sub(t.hosts.told.Since) < patience && anyMissing(alive) {
+		// They are about to renew their leases. What is placed without them is moved later.
+		return max(time.Until(wake), time.Millisecond)
+	}
 	due := t.planner.Due(now)
 	plan, again := t.planner.Plan(now)
 	if due {
@@ -160,6 +164,15 @@ func (t *term) pass(ctx context.Context) (wait time.Duration) {
 		}
 	}
 	return wait
+}
+
+func anyMissing(hosts map[string]schedule.Host) bool {
+	for _, host := range hosts {
+		if host.Liveness == schedule.Missing {
+			return true
+		}
+	}
+	return false
 }
 
 // tell tells the planner, and the judge of hosts, what changed since they were told last.

@@ -34,6 +34,7 @@ type container struct {
 	changes []Change
 	reasons map[int]string // why a slot is not where it should be
 	unmet   map[int]string // the part of them that no host was found for
+	full    string         // why there is no host for one more slot, "" if that is not known
 	placed  []placed
 	wake    time.Time
 }

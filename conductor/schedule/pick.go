@@ -11,6 +11,10 @@ import (
 // pick chooses a host by how suitable and how busy they are. A host that an instance of this
 // container gave up on is chosen only if there is no other.
 func (c *container) pick(n int, s state.Slot) (host, why string) {
+	if c.full != "" && c.hosts[n] == "" && s.Current == nil { // as for the slot before
+		c.unmet[n] = c.full
+		return "", c.full
+	}
 	options := placement.Options{Exclude: map[string]string{}}
 	if ip := c.hosts[n]; ip != "" {
 		options.Only, options.Else = []string{ip}, "has its own"
@@ -34,7 +38,9 @@ func (c *container) pick(n int, s state.Slot) (host, why string) {
 	}
 	if host == "" {
 		why = refusals.String()
-		c.unmet[n] = why
+		if c.unmet[n] = why; c.hosts[n] == "" && s.Current == nil {
+			c.full = why
+		}
 	}
 	return host, why
 }

@@ -75,9 +75,9 @@ var only = []struct {
 	{"github.com/google/nftables", "only the firewall writes firewall rules", []string{"conductor/firewall"}},
 }
 
-// pure packages compute: input in, plan out. No I/O, no clock, no logger.
+// pure packages compute: input in, plan out. No I/O, no logger, and no clock: see clock_test.go.
 var pure = map[string][]string{
-	"conductor/schedule":           {"os", "net", "net/http", "log/slog", "time", module + "internal/store", module + "internal/docker"},
+	"conductor/schedule":           {"os", "net", "net/http", "log/slog", module + "internal/store", module + "internal/docker"},
 	"conductor/schedule/placement": {"os", "net", "net/http", "log/slog", "time", module + "internal/store", module + "internal/docker"},
 	"internal/state":               {"os", "net", "net/http", "log/slog", module + "internal/store"},
 }

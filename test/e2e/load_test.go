@@ -134,23 +134,23 @@ func (c *cluster) rollsOut() {
 func (c *cluster) rollsBackBadImage() {
 	before := c.instances("web")
 	c.web(3, `"image": "test/there-is-no-such-image",`)
-	c.fails(30*time.Second, "there-is-no-such-image")
+	c.fails(30*time.Second, "revision 3 failed", "there-is-no-such-image")
 	c.saysWhyFailed(before, c.settled(10*time.Second, 3, 2))
 }
 
 func (c *cluster) rollsBackSick() {
 	before := c.instances("web")
 	c.web(3, `"command": ["sleep", "1000"],`)
-	c.fails(40*time.Second, "healthy within")
+	c.fails(40*time.Second, "revision 4 failed", "healthy within")
 	c.saysWhyFailed(before, c.settled(10*time.Second, 3, 2))
 }
 
 // fails waits until the update has failed for a reason.
-func (c *cluster) fails(stated time.Duration, why string) {
+func (c *cluster) fails(stated time.Duration, what, why string) {
 	c.t.Helper()
 	c.eventually(stated, "the update has failed", func() error {
 		s, err := c.status(1, "web")
-		if err != nil || !strings.Contains(s.Reason, "failed: ") || !strings.Contains(s.Reason, why) {
+		if err != nil || !strings.Contains(s.Reason, what) || !strings.Contains(s.Reason, why) {
 			return fmt.Errorf("status %+v, err %v", s, err)
 		}
 		return nil
