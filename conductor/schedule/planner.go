@@ -29,7 +29,7 @@ type Planner struct {
 	versions versions
 	claims   map[string]map[state.Ref]bool // who offers or wants to offer a service, by "<app>/<service>"
 
-	places    *placement.Map
+	places  *placement.Map
 	placed  map[state.Ref][]placed // what each container has in places
 	demands map[state.Ref]demand
 	braked  bool // so many hosts are missing that nothing is moved
