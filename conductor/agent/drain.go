@@ -3,13 +3,14 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dokkaa/dokkaa/conductor/engine"
+	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
 	"github.com/dokkaa/dokkaa/manifest"
 )
@@ -104,14 +105,19 @@ func (a *Agent) connections(ctx context.Context, c engine.Container, ports []int
 	return a.Connections(ctx, c.Addr, ports)
 }
 
+// draining begins the reason of an instance that drains.
+const draining = "draining: "
+
+// drains tells whether the state is of an instance that drains.
+func drains(o state.Observed) bool {
+	return o.Phase == state.PhaseStopping && strings.HasPrefix(o.Reason, draining)
+}
+
 func drainingText(left int, err error) string {
-	switch {
-	case err != nil:
-		return "draining: how many connections are left is not known"
-	case left == 1:
-		return "draining: 1 connection left"
+	if err != nil {
+		return draining + "how many connections are left is not known"
 	}
-	return fmt.Sprintf("draining: %d connections left", left)
+	return draining + counted(left, "connection") + " left"
 }
 
 // tellDraining has the instance's state say why it still runs, and tells whether that is news.

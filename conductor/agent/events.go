@@ -32,6 +32,9 @@ func eventKind(before, now state.Observed) string {
 	if before.Phase == now.Phase && (before.Reason == now.Reason || now.Phase == state.PhaseHealthy) {
 		return ""
 	}
+	if before.Phase == now.Phase && now.Phase == state.PhaseStopping && (now.Reason == "" || drains(before) && drains(now)) {
+		return "" // its connections end one by one
+	}
 	switch now.Phase {
 	case state.PhaseHealthy, state.PhaseFailed, state.PhaseStopping, state.PhaseEnded:
 		return string(now.Phase)

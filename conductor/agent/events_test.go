@@ -13,6 +13,7 @@ func TestEventsOfAnInstance(t *testing.T) {
 	running, healthy := observed{Phase: state.PhaseRunning}, observed{Phase: state.PhaseHealthy}
 	refuses, slow := observed{Phase: state.PhaseRunning, Reason: "port 80 refuses"}, observed{Phase: state.PhaseRunning, Reason: "timeout"}
 	exited, stopping := observed{Phase: state.PhaseFailed, Reason: "exited with code 1"}, observed{Phase: state.PhaseStopping}
+	drains2, drains1 := observed{Phase: state.PhaseStopping, Reason: drainingText(2, nil)}, observed{Phase: state.PhaseStopping, Reason: drainingText(1, nil)}
 	for name, test := range map[string]struct {
 		before, now observed
 		want        string
@@ -34,6 +35,10 @@ func TestEventsOfAnInstance(t *testing.T) {
 		"not pulled":          {exited, observed{Phase: state.PhaseFailed, Reason: "no such image"}, "failed"},
 		"gives up":            {exited, observed{Phase: state.PhaseFailed, Reason: "exited with code 1", GaveUp: true}, "gave up"},
 		"stopping":            {healthy, stopping, "stopping"},
+		"drains":              {stopping, drains2, "stopping"},
+		"drains on":           {drains2, drains1, ""},
+		"drained":             {drains1, stopping, ""},
+		"cannot be removed":   {drains1, observed{Phase: state.PhaseStopping, Reason: "cannot be removed"}, "stopping"},
 		"ended":               {running, observed{Phase: state.PhaseEnded}, "ended"},
 	} {
 		if got := eventKind(test.before, test.now); got != test.want {
