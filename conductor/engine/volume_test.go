@@ -88,7 +88,7 @@ func testOtherVolumes(t *testing.T, h *testHost) {
 			t.Fatal(err)
 		}
 		defer func() {
-			if err := h.client.RemoveVolume(name); err != nil {
+			if err := h.client.RemoveVolumeWithOptions(dockerclient.RemoveVolumeOptions{Name: name, Context: t.Context()}); err != nil {
 				t.Error(err)
 			}
 		}()
