@@ -75,7 +75,7 @@ func troubledNodes() (hosts, apps []store.Node) {
 			"slots": [{"slot": 1, "host": "10.101.0.5", "revision": 1, "phase": "failed", "reason": "its volume data is on host 10.101.0.5, which is lost"}]}`},
 		{Key: "/apps/dummy/first/status", Value: `{"wanted": 2, "running": 1, "revision": 2, "state": "updating",
 			"rollout": {"from": 1, "to": 2, "phase": "updating", "since": "2026-01-02T15:04:00Z"},
-			"waiting": ["1: no suitable host (3: memory, 1: constraint host.labels.zone == b)"],
+			"waiting": ["1: waits for its turn", "4: no suitable host (3: memory, 1: constraint host.labels.zone == b)"],
 			"slots": [{"slot": 1, "host": "10.101.0.1", "revision": 1, "phase": "failed", "reason": "ended", "restarts": 4, "exit_code": 1,
 				"log": ["panic: no database", "", "goroutine 1 [running]:"]}]}`},
 		{Key: "/apps/dummy/nginx/status", Value: `{"wanted": 3, "running": 3, "healthy": 3, "revision": 3, "state": "paused", "reason": "the update failed twice",

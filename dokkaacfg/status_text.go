@@ -101,13 +101,14 @@ func (r report) instancesText() string {
 	return t.String()
 }
 
-// restarts is how often an instance was started again and how it ended, "" if it never did.
+// restarts is how often an instance was started again and, unless the reason says it, how it ended;
+// "" if it never did.
 func restarts(s state.SlotStatus) string {
 	var text string
 	if s.Restarts > 0 {
 		text = plural(s.Restarts, "restart", "restarts")
 	}
-	if s.ExitCode != nil {
+	if s.ExitCode != nil && !strings.Contains(s.Reason, " code ") {
 		text = strings.TrimPrefix(text+", last exit code ", ", ") + strconv.Itoa(*s.ExitCode)
 	}
 	return text
@@ -119,6 +120,9 @@ func (r report) problemsText() string {
 	for _, c := range r.Containers {
 		for _, waiting := range c.Waiting {
 			count, why, _ := strings.Cut(waiting, ": ")
+			if count == "1" {
+				continue // it is with the instance
+			}
 			fmt.Fprintf(&text, "%s: %s not placed: %s\n", c.Ref, count, why)
 		}
 		for _, problem := range c.Errors {

@@ -232,20 +232,32 @@ func (w *waiting) tell(app *appKeys) {
 		return
 	}
 	c := containerReport{Ref: w.ref, Status: *app.status}
-	text := fmt.Sprintf("%s: %s, %d of %d healthy", w.ref, c.State, c.Healthy, c.Wanted)
+	text := fmt.Sprintf("%s: %s", w.ref, c.State)
+	if c.Run == "" {
+		text += fmt.Sprintf(", %d of %d healthy", c.Healthy, c.Wanted)
+	}
 	if c.Revision > 0 {
 		text += ", revision " + strconv.Itoa(c.Revision)
 	}
-	why := []string{c.rollout(time.Time{}), c.reason()}
-	why = append(append(why, c.Run), c.Waiting...)
-	for _, slot := range c.Slots {
-		if slot.Phase != state.PhaseHealthy && slot.Reason != "" {
-			why = append(why, fmt.Sprintf("%d: %s", slot.Slot, slot.Reason))
-			break // the others have likely the same
-		}
+	why := append([]string{c.rollout(time.Time{}), c.reason(), c.Run}, c.Waiting...)
+	if len(c.Waiting) == 0 {
+		why = append(why, c.firstTrouble())
 	}
 	if text = joinText(append([]string{text}, why...)...); text != w.told {
 		w.told = text
 		w.progress.done("%s", text)
 	}
+}
+
+// firstTrouble is what keeps one of the instances; what keeps the others is likely the same.
+func (c containerReport) firstTrouble() string {
+	for _, slot := range c.Slots {
+		switch {
+		case slot.Phase != state.PhaseHealthy && slot.Reason != "":
+			return fmt.Sprintf("%d: %s", slot.Slot, slot.Reason)
+		case strings.Contains(slot.Next, string(state.PhaseFailed)):
+			return fmt.Sprintf("%d: next: %s", slot.Slot, slot.Next)
+		}
+	}
+	return ""
 }
