@@ -42,7 +42,12 @@ func (c *hostDrainCommand) Run(ctx context.Context, s *session) error {
 		if c.Detach {
 			return nil
 		}
-		w := drainWatch{ip: ip, progress: p, timeout: c.Timeout, told: map[string]string{}}
+		select { // for the scheduler to have its say
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(followInterval):
+		}
+		w := drainWatch{ip: ip, progress: p, timeout: c.Timeout, told: map[string]remainder{}}
 		return follow(ctx, p, func(ctx context.Context) (bool, error) {
 			all, err := readInventory(ctx, keys)
 			if err != nil {
@@ -58,8 +63,8 @@ type drainWatch struct {
 	ip       string
 	progress *progress
 	timeout  time.Duration
-	told     map[string]string // what was said last of what is left, by its name
-	changed  time.Time         // when that was last another
+	told     map[string]remainder // what was said last of what is left, by instance
+	changed  time.Time            // when that was last another
 }
 
 // look tells what has changed, and whether the host is empty. The error says that it will not
@@ -90,23 +95,23 @@ func (w *drainWatch) look(all inventory, now time.Time) (empty bool, err error) 
 }
 
 func (w *drainWatch) tell(left []remainder, now time.Time) {
-	there := map[string]bool{}
 	if w.changed.IsZero() {
 		w.changed = now
 	}
+	there := map[string]bool{}
 	for _, r := range left {
-		there[r.name()] = true
-		if w.told[r.name()] != r.why {
-			w.told[r.name()] = r.why
+		there[r.instance] = true
+		if w.told[r.instance] != r {
+			w.told[r.instance] = r
 			w.changed = now
 			w.progress.done("%s", r)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(w.told)) {
-		if !there[name] {
-			delete(w.told, name)
+	for _, instance := range slices.Sorted(maps.Keys(w.told)) {
+		if !there[instance] {
 			w.changed = now
-			w.progress.done("%s: left the host, %d to go", name, len(left))
+			w.progress.done("%s: left the host, %d to go", w.told[instance].name(), len(left))
+			delete(w.told, instance)
 		}
 	}
 }

@@ -145,6 +145,7 @@ func TestDrainWaits(t *testing.T) {
 	done := make(chan string)
 	go func() { done <- c.mustRun("host", "drain", "10.101.0.1") }()
 	c.eventually(state.AvailabilityKey("10.101.0.1"), "drain")
+	time.Sleep(3 * followInterval)
 	c.put("/apps/dummy/nginx/hosts/1", `{"current": {"host": "10.101.0.1", "instance": "i1"}, "next": {"host": "10.101.0.2", "instance": "i2"}}`)
 	time.Sleep(3 * followInterval)
 	c.put("/apps/dummy/nginx/hosts/1", `{"current": {"host": "10.101.0.2", "instance": "i2"}}`)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -46,6 +47,9 @@ func (c *hostRmCommand) Run(ctx context.Context, s *session) error {
 			return fmt.Errorf("forget host %s: %w", ip, err)
 		}
 		fmt.Fprintf(s.out, "host %s is forgotten; if it comes back, it joins anew\n", ip)
+		if slices.ContainsFunc(keys.hosts, func(known netip.Addr) bool { return known.String() == ip }) {
+			fmt.Fprintf(s.out, "It is still one of the hosts that were made (%s), and shown as such\n", s.provider.describe())
+		}
 		return nil
 	})
 }
