@@ -68,9 +68,11 @@ func newMachine(settings Settings, cluster func() string, log *slog.Logger) (mac
 		},
 		watch: func(ctx context.Context, changed, echo func()) error {
 			return dockerEngine.Watch(ctx, containerEvents, func(e docker.Event) {
-				if echoes[e.Action] {
+				switch {
+				case e.Type == "container" && e.Attributes[engine.LabelCluster] == "": // not in the list
+				case echoes[e.Action]:
 					echo()
-				} else {
+				default:
 					changed()
 				}
 			})
