@@ -14,10 +14,10 @@ type Check struct {
 
 	Interval         Duration    `json:"interval"`
 	Timeout          Duration    `json:"timeout"`
-	SuccessThreshold int         `json:"success_threshold"` // in a row, to become healthy again
+	SuccessThreshold int         `json:"success_threshold"` // in a row, to become healthy
 	FailureThreshold int         `json:"failure_threshold"` // in a row, to become unhealthy
 	StartPeriod      Duration    `json:"start_period"`      // failures before the first success don't count for so long
-	StartInterval    Duration    `json:"start_interval"`    // between two tries before the first success
+	StartInterval    Duration    `json:"start_interval"`    // between two tries before it is healthy, at most
 	OnFailure        CheckAction `json:"on_failure"`
 }
 

@@ -55,7 +55,7 @@ func (d Desired) checks(c engine.Container) []check {
 	}
 	var all []check
 	for _, of := range m.Checks {
-		all = append(all, check{Check: of, port: d.checkedPort(of)})
+		all = append(all, check{Check: of, port: d.Services[of.Service].Port})
 	}
 	if len(all) > 0 {
 		return all
@@ -79,15 +79,6 @@ func (d Desired) checks(c engine.Container) []check {
 		all = []check{{Check: implied}}
 	}
 	return all
-}
-
-// checkedPort is the port of the check's service, that of the only one if it names none; 0 if there
-// is none.
-func (d Desired) checkedPort(c manifest.Check) int {
-	if c.Service == "" && len(d.Ports) == 1 {
-		return d.Ports[0]
-	}
-	return d.Services[c.Service].Port
 }
 
 // key tells checks from each other.
@@ -157,6 +148,7 @@ func (k checker) tryExec(ctx context.Context, c check, container string, running
 	defer cancel()
 	exec, err := k.exec(ctx, container, c.Command, *running)
 	if err != nil {
+		*running = orElse(exec.ID, *running)
 		return fmt.Errorf("the health of the container is %w: %w", errUntried, err)
 	}
 	what := "command " + c.Command[0]

@@ -164,12 +164,11 @@ func TestWhichChecks(t *testing.T) {
 	}{
 		"the manifest's": {desired([]int{80, 81}, manifest.Check{Type: manifest.CheckHTTP, Service: "admin"}, manifest.Check{Type: manifest.CheckExec}),
 			engine.Container{Health: engine.HealthHealthy}, "http 81, exec 0"},
-		"of the only service": {desired([]int{80}, manifest.Check{Type: manifest.CheckHTTP}), engine.Container{}, "http 80"},
-		"of no service":       {desired([]int{80, 81}, manifest.Check{Type: manifest.CheckTCP}), engine.Container{}, "tcp 0"},
-		"the image's":         {desired([]int{80}), engine.Container{Health: engine.HealthStarting}, "image 0"},
-		"each port":           {desired([]int{80, 81}), engine.Container{}, "tcp 80, tcp 81"},
-		"nothing to ask":      {desired(nil), engine.Container{}, "steady 0"},
-		"published ports":     {unreadable, engine.Container{Ports: map[int]int{99: 1}}, "tcp 99"},
+		"of no service":   {desired([]int{80, 81}, manifest.Check{Type: manifest.CheckTCP}), engine.Container{}, "tcp 0"},
+		"the image's":     {desired([]int{80}), engine.Container{Health: engine.HealthStarting}, "image 0"},
+		"each port":       {desired([]int{80, 81}), engine.Container{}, "tcp 80, tcp 81"},
+		"nothing to ask":  {desired(nil), engine.Container{}, "steady 0"},
+		"published ports": {unreadable, engine.Container{Ports: map[int]int{99: 1}}, "tcp 99"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -19,8 +19,8 @@ func TestAttemptsAreUsedUp(t *testing.T) {
 		const policy = `"restart": {"attempts": 3, "interval": "30m", "delay": "1s", "mode": "fail"}`
 		b.put(b.slots(checked(policy), idA)...)
 		b.pass(time.Hour)
-		if n := len(b.did()); n != 4 {
-			t.Errorf("%d starts: %q", n, b.did())
+		if n := len(b.asked()); n != 4 {
+			t.Errorf("%d starts: %q", n, b.asked())
 		}
 		o := b.observed(idA)
 		if o.Phase != state.PhaseFailed || !o.GaveUp || o.Reason != "exited with code 1: no config; gave up after 3 restarts in 30m" {
@@ -38,8 +38,8 @@ func TestAttemptsAreUsedUp(t *testing.T) {
 		b.engine.set(func() { b.engine.short = false })
 		b.put(b.slots(checked(strings.Replace(policy, "3", "4", 1)), idA)...)
 		b.pass(time.Minute)
-		if o := b.observed(idA); o.Phase != state.PhaseHealthy || o.GaveUp || len(o.Log) > 0 || len(b.did()) != 5 {
-			t.Errorf("observed: %+v, did %q", o, b.did())
+		if o := b.observed(idA); o.Phase != state.PhaseHealthy || o.GaveUp || len(o.Log) > 0 || len(b.asked()) != 5 {
+			t.Errorf("observed: %+v, did %q", o, b.asked())
 		}
 	})
 }
@@ -49,11 +49,11 @@ func TestAttemptsAreWaitedFor(t *testing.T) {
 		b.engine.set(func() { b.engine.short = true })
 		b.put(b.slots(checked(`"restart": {"attempts": 2, "interval": "10m", "delay": "1s", "mode": "delay"}`), idA)...)
 		b.pass(9 * time.Minute)
-		if n := len(b.did()); n != 3 {
+		if n := len(b.asked()); n != 3 {
 			t.Errorf("%d starts in 9 minutes", n)
 		}
 		b.pass(50 * time.Minute)
-		if n := len(b.did()); n < 11 || n > 13 {
+		if n := len(b.asked()); n < 11 || n > 13 {
 			t.Errorf("%d starts in 59 minutes", n)
 		}
 	})
@@ -67,8 +67,8 @@ func TestUnhealthyUsesUpAttempts(t *testing.T) {
 		b.pass(time.Minute)
 		b.engine.set(func() { b.engine.status = 500 })
 		b.pass(10 * time.Minute)
-		if n := len(b.did()); n != 3 {
-			t.Errorf("did %q", b.did())
+		if n := len(b.asked()); n != 3 {
+			t.Errorf("did %q", b.asked())
 		}
 		if o := b.observed(idA); o.Phase != state.PhaseRunning || !o.GaveUp || o.Reason != "GET / on port 80: status 500; gave up after 1 restart in 30m" {
 			t.Errorf("observed: %+v", o)

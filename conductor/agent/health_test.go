@@ -33,8 +33,8 @@ func life(t *testing.T, part func(t *testing.T, b *bench)) {
 	})
 }
 
-// did is what the engine was asked for so far.
-func (b *bench) did() []string {
+// asked is what the engine was asked for so far.
+func (b *bench) asked() []string {
 	b.engine.mu.Lock()
 	defer b.engine.mu.Unlock()
 	return slices.Clone(b.engine.log)
@@ -94,8 +94,8 @@ func TestUnreadyIsWithdrawnOnly(t *testing.T) {
 		if o := b.observed(idA); o.Phase != state.PhaseHealthy || b.record(idA) != before {
 			t.Errorf("observed: %+v, record %q", o, b.record(idA))
 		}
-		if want := []string{"start c-" + idA}; !slices.Equal(b.did(), want) {
-			t.Errorf("did %q", b.did())
+		if want := []string{"start c-" + idA}; !slices.Equal(b.asked(), want) {
+			t.Errorf("did %q", b.asked())
 		}
 	})
 }
@@ -107,14 +107,14 @@ func TestUnhealthyIsWithdrawnAndRestarted(t *testing.T) {
 		b.pass(time.Minute)
 		b.engine.set(func() { b.engine.status = 500 })
 		b.pass(5*time.Second + 3*recheck)
-		if b.record(idA) != "" || len(b.did()) > 2 {
-			t.Errorf("while it is stopped its record is %q; did %q", b.record(idA), b.did())
+		if b.record(idA) != "" || len(b.asked()) > 2 {
+			t.Errorf("while it is stopped its record is %q; did %q", b.record(idA), b.asked())
 		}
 		b.pass(3 * time.Second)
 		b.engine.set(func() { b.engine.status = 200 })
 		b.pass(15 * time.Second)
-		if want := []string{"start c-" + idA, "halt c-" + idA + " after 7s", "start c-" + idA}; !slices.Equal(b.did(), want) {
-			t.Errorf("did %q", b.did())
+		if want := []string{"start c-" + idA, "halt c-" + idA + " after 7s", "start c-" + idA}; !slices.Equal(b.asked(), want) {
+			t.Errorf("did %q", b.asked())
 		}
 		if o := b.observed(idA); o.Phase != state.PhaseHealthy || o.Restarts != 1 || !strings.Contains(b.record(idA), `"port":32770`) {
 			t.Errorf("observed: %+v, record %q", o, b.record(idA))
@@ -128,15 +128,15 @@ func TestWhatNeverGetsHealthyIsRestartedLaterAndLater(t *testing.T) {
 		b.engine.set(func() { b.engine.status = 500 })
 		b.put(b.slots(checked(`"checks": [`+httpCheck+`]`), idA)...)
 		b.pass(10 * time.Second)
-		if n := len(b.did()); n != 1 {
-			t.Errorf("restarted in its start period: %q", b.did())
+		if n := len(b.asked()); n != 1 {
+			t.Errorf("restarted in its start period: %q", b.asked())
 		}
 		b.pass(5 * time.Second)
-		if n := len(b.did()); n != 3 {
-			t.Errorf("not restarted at once after its start period: %q", b.did())
+		if n := len(b.asked()); n != 3 {
+			t.Errorf("not restarted at once after its start period: %q", b.asked())
 		}
 		b.pass(20 * time.Minute)
-		if n := len(b.did()) / 2; n < 12 || n > 30 {
+		if n := len(b.asked()) / 2; n < 12 || n > 30 {
 			t.Errorf("%d restarts in 20 minutes", n)
 		}
 		if o := b.observed(idA); o.Phase != state.PhaseRunning || !o.GaveUp || o.Reason != "not healthy within 5m: GET / on port 80: status 500" {
@@ -156,12 +156,12 @@ func TestSlowStartWithoutChecks(t *testing.T) {
 		b.engine.set(func() { b.engine.deaf = errRefused })
 		b.assign(idA)
 		b.pass(4*time.Minute + 50*time.Second)
-		if want := []string{"start c-" + idA}; !slices.Equal(b.did(), want) {
-			t.Errorf("did %q", b.did())
+		if want := []string{"start c-" + idA}; !slices.Equal(b.asked(), want) {
+			t.Errorf("did %q", b.asked())
 		}
 		b.pass(30 * time.Second)
-		if n := len(b.did()); n != 3 {
-			t.Errorf("never restarted: %q", b.did())
+		if n := len(b.asked()); n != 3 {
+			t.Errorf("never restarted: %q", b.asked())
 		}
 	})
 }
@@ -185,8 +185,8 @@ func TestNoRestartWhileDockerHangs(t *testing.T) {
 					}
 				})
 				b.pass(30 * time.Second)
-				if n := len(b.did()); (n > 1) == recovers {
-					t.Errorf("did %q", b.did())
+				if n := len(b.asked()); (n > 1) == recovers {
+					t.Errorf("did %q", b.asked())
 				}
 			})
 		})
@@ -202,12 +202,12 @@ func TestCommandThatCannotRunIsNoFailure(t *testing.T) {
 		b.pass(10 * time.Minute)
 		b.engine.set(func() { b.engine.hangs = true })
 		b.pass(10 * time.Minute)
-		if o := b.observed(idA); o.Phase != state.PhaseHealthy || b.record(idA) != before || len(b.did()) != 1 {
-			t.Errorf("observed: %+v, record %q, did %q", o, b.record(idA), b.did())
+		if o := b.observed(idA); o.Phase != state.PhaseHealthy || b.record(idA) != before || len(b.asked()) != 1 {
+			t.Errorf("observed: %+v, record %q, did %q", o, b.record(idA), b.asked())
 		}
 		b.engine.set(func() { b.engine.hangs, b.engine.execErr, b.engine.exec = false, nil, engine.Exec{Code: 1} })
 		b.pass(time.Minute)
-		if len(b.did()) < 3 {
+		if len(b.asked()) < 3 {
 			t.Error("a command that fails is no failure either")
 		}
 	})
@@ -221,13 +221,13 @@ func TestUnknownIsNoReasonToRestart(t *testing.T) {
 		b.pass(time.Minute)
 		b.engine.set(func() { b.engine.status, b.engine.execErr = 500, errors.New("no socket") })
 		b.pass(5 * time.Minute)
-		if b.record(idA) != "" || len(b.did()) != 1 {
-			t.Errorf("record %q, did %q", b.record(idA), b.did())
+		if b.record(idA) != "" || len(b.asked()) != 1 {
+			t.Errorf("record %q, did %q", b.record(idA), b.asked())
 		}
 		b.engine.set(func() { b.engine.execErr = nil })
 		b.pass(10 * time.Second)
-		if len(b.did()) != 3 {
-			t.Errorf("did %q", b.did())
+		if len(b.asked()) != 3 {
+			t.Errorf("did %q", b.asked())
 		}
 	})
 }
@@ -251,8 +251,8 @@ func TestOtherChecksNeedNoRestart(t *testing.T) {
 			t.Error("withdrawn before the new check's start period is over")
 		}
 		b.pass(6 * time.Second)
-		if b.record(idA) != "" && len(b.did()) == 1 {
-			t.Errorf("record %q, did %q", b.record(idA), b.did())
+		if b.record(idA) != "" && len(b.asked()) == 1 {
+			t.Errorf("record %q, did %q", b.record(idA), b.asked())
 		}
 		b.engine.set(func() { b.engine.status = 200 })
 		b.put(b.slots(checked(`"checks": [`+httpCheck+`]`), idA)...)
@@ -282,8 +282,8 @@ func TestHealthByTheImage(t *testing.T) {
 		}
 		b.pass(time.Minute)
 		say(engine.HealthUnhealthy)
-		if o := b.observed(idA); o.Phase == state.PhaseHealthy || b.record(idA) != "" || len(b.did()) != 3 {
-			t.Errorf("observed: %+v, did %q", o, b.did())
+		if o := b.observed(idA); o.Phase == state.PhaseHealthy || b.record(idA) != "" || len(b.asked()) != 3 {
+			t.Errorf("observed: %+v, did %q", o, b.asked())
 		}
 	})
 }

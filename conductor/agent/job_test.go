@@ -37,8 +37,8 @@ func TestJobThatEndsWell(t *testing.T) {
 			if o.Phase != state.PhaseEnded || o.ExitCode == nil || *o.ExitCode != 0 || !slices.Equal(o.Log, []string{"did it"}) || o.GaveUp || o.Reason != "" {
 				t.Errorf("observed: %+v", o)
 			}
-			if len(b.did()) != 1 {
-				t.Errorf("did %q", b.did())
+			if len(b.asked()) != 1 {
+				t.Errorf("did %q", b.asked())
 			}
 		}
 		ended()
@@ -57,8 +57,8 @@ func TestJobThatEndsAtOnce(t *testing.T) {
 		if o.Phase != state.PhaseEnded || o.ExitCode == nil || *o.ExitCode != 1 || !slices.Equal(o.Log, []string{"no"}) || o.Reason != "exited with code 1: no" {
 			t.Errorf("observed: %+v", o)
 		}
-		if len(b.did()) != 1 {
-			t.Errorf("did %q", b.did())
+		if len(b.asked()) != 1 {
+			t.Errorf("did %q", b.asked())
 		}
 		for _, value := range b.store.values { // who sees that it has ended may take it away
 			if json.Unmarshal([]byte(value), &o) == nil && o.Phase == state.PhaseEnded && len(o.Log) == 0 {
@@ -76,8 +76,8 @@ func TestJobIsRestartedWithinItsAttempts(t *testing.T) {
 		if o := b.observed(idA); o.Phase != state.PhaseEnded || o.Restarts != 2 || *o.ExitCode != 1 {
 			t.Errorf("observed: %+v", o)
 		}
-		if len(b.did()) != 3 {
-			t.Errorf("did %q", b.did())
+		if len(b.asked()) != 3 {
+			t.Errorf("did %q", b.asked())
 		}
 	})
 }
@@ -89,8 +89,27 @@ func TestJobWithoutAReadableRevisionStaysEnded(t *testing.T) {
 		b.assignRun(`, "magic": 1`)
 		b.engine.end("c-"+idA, "Exited (3) 1 second ago")
 		b.pass(time.Minute)
-		if o := b.observed(idA); o.Phase != state.PhaseEnded || *o.ExitCode != 3 || len(b.did()) != 1 {
-			t.Errorf("observed: %+v, did %q", o, b.did())
+		if o := b.observed(idA); o.Phase != state.PhaseEnded || *o.ExitCode != 3 || len(b.asked()) != 1 {
+			t.Errorf("observed: %+v, did %q", o, b.asked())
+		}
+	})
+}
+
+// TestJobNeedNotBeHealthy: what is announced of it is another matter than whether it may run.
+func TestJobNeedNotBeHealthy(t *testing.T) {
+	life(t, func(t *testing.T, b *bench) {
+		b.engine.set(func() { b.engine.deaf = errRefused })
+		b.assignRun(`, "services": {"nginx": 80}`)
+		b.pass(time.Hour)
+		if o := b.observed(idA); o.Phase != state.PhaseRunning || o.GaveUp || b.record(idA) != "" || len(b.asked()) != 1 {
+			t.Errorf("observed: %+v, did %q", o, b.asked())
+		}
+		b.engine.set(func() { b.engine.deaf = nil })
+		b.pass(time.Minute)
+		b.engine.set(func() { b.engine.deaf = errRefused })
+		b.pass(time.Hour)
+		if o := b.observed(idA); o.Phase != state.PhaseRunning || o.GaveUp || len(b.asked()) != 1 {
+			t.Errorf("observed: %+v, did %q", o, b.asked())
 		}
 	})
 }

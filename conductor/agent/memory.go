@@ -130,7 +130,7 @@ func (m *memory) begin(now time.Time) {
 
 // review takes in the verdict on a container that runs.
 func (m *memory) review(d Desired, v Verdict, now time.Time) {
-	m.fails = v.Health == Unhealthy && v.Restart && d.Invalid == ""
+	m.fails = v.Health == Unhealthy && v.Restart && d.Invalid == "" && !d.job() // which runs to its end
 	switch {
 	case v.Health == Healthy:
 		m.healthy, m.unhealthy, m.over = true, false, ""

@@ -73,9 +73,9 @@ func joinClauses(a, b string) string {
 	return fmt.Sprintf("%s; %s", a, b)
 }
 
-// deadline is when the instance should have been healthy, zero if it was.
+// deadline is when the instance should have been healthy, zero if it was, or need not be.
 func (m *memory) deadline(d Desired) time.Time {
-	if m.healthy || m.assigned.IsZero() {
+	if m.healthy || m.assigned.IsZero() || d.job() {
 		return time.Time{}
 	}
 	return m.assigned.Add(d.healthyDeadline())

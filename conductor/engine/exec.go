@@ -27,7 +27,7 @@ type Exec struct {
 // Exec runs a command in a running container until it ends, or until ctx does: then it may go on
 // to run, for Docker has no means to end it. If after names an earlier command that still runs,
 // it starts none, and returns that one. An error says that Docker could not be asked, or would not
-// run the command in this container as it is: nothing is known of it then.
+// run the command in this container as it is: nothing is known of it then but its ID, if it has one.
 func (e *Engine) Exec(ctx context.Context, container string, command []string, after string) (Exec, error) {
 	if after != "" {
 		if before, err := e.askExec(ctx, after); err == nil && before.Running {
@@ -40,13 +40,13 @@ func (e *Engine) Exec(ctx context.Context, container string, command []string, a
 	}
 	resp, err := e.Docker.Do(ctx, http.MethodPost, "/exec/"+id+"/start", map[string]bool{"Detach": false, "Tty": false})
 	if err != nil {
-		return Exec{}, fmt.Errorf("start command: %w", err)
+		return Exec{ID: id}, fmt.Errorf("start command: %w", err)
 	}
 	defer resp.Body.Close()
 	var last tail
 	_, err = stdcopy.StdCopy(&last, &last, resp.Body) // ends with the command
 	if err != nil && ctx.Err() == nil {
-		return Exec{}, fmt.Errorf("read the command's output: %w", err)
+		return Exec{ID: id}, fmt.Errorf("read the command's output: %w", err)
 	}
 	exec, err := e.awaitExec(ctx, id)
 	exec.Output = readable(string(last.end))
@@ -95,7 +95,7 @@ func (e *Engine) askExec(ctx context.Context, id string) (Exec, error) {
 		ExitCode *int
 	}
 	if err := e.Docker.Get(ctx, "/exec/"+id+"/json", nil, &is); err != nil {
-		return Exec{}, fmt.Errorf("inspect command: %w", err)
+		return Exec{ID: id}, fmt.Errorf("inspect command: %w", err)
 	}
 	exec := Exec{ID: id, Running: is.Running || is.ExitCode == nil}
 	if is.ExitCode != nil {
