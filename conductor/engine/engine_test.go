@@ -236,6 +236,7 @@ func testEnds(t *testing.T, h *testHost) {
 func testOthers(t *testing.T, h *testHost) {
 	other := h.newEngine(t, "another")
 	s := spec(8, "iothers")
+	s.Leash = "fenced"
 	id, err := other.Create(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
@@ -249,6 +250,10 @@ func testOthers(t *testing.T, h *testHost) {
 	defer h.stop(t, half.ID)
 	all, err := h.engine.List(t.Context())
 	if err != nil || len(all) > 0 {
+		t.Errorf("listed %+v, %v", all, err)
+	}
+	unknown := h.newEngine(t, "") // before a conductor knows its cluster
+	if all, err := unknown.List(t.Context()); err != nil || len(all) != 1 || all[0].Instance != "iothers" || all[0].Leash != "fenced" {
 		t.Errorf("listed %+v, %v", all, err)
 	}
 	clusters, err := h.engine.Clusters(t.Context())
