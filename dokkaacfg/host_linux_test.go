@@ -190,7 +190,8 @@ func TestHostRm(t *testing.T) {
 		"/hosts/10.101.0.7/volumes/v1", `{"app": "dummy", "name": "db", "slot": 1, "volume": "data"}`,
 		"/apps/dummy/db/hosts/1", strings.ReplaceAll(slotOn1, "10.101.0.1", "10.101.0.7"))
 	c.fails("host 10.101.0.7 is not empty, it still has\n  dummy/db 1: its volume data is on this host\n", "host", "rm", "10.101.0.7", "--yes")
-	c.delete("/apps/dummy/db/hosts/1")
+	c.delete("/apps/dummy/db")
+	c.put("/apps/dummy/all/manifest", `{"image": "x", "mode": "global"}`, "/apps/dummy/all/hosts/1", strings.ReplaceAll(slotOn1, "10.101.0.1", "10.101.0.7"))
 
 	if _, err := c.run("no\n", "host", "rm", "10.101.0.7"); err == nil || len(c.below("/hosts/10.101.0.7")) != 5 {
 		t.Errorf("without consent: %v, left are %q", err, c.below("/hosts/10.101.0.7"))

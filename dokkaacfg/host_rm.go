@@ -12,6 +12,7 @@ import (
 
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
+	"github.com/dokkaa/dokkaa/manifest"
 )
 
 type hostRmCommand struct {
@@ -61,7 +62,10 @@ func (i inventory) forgettable(ip string) error {
 	}
 	var left []string
 	for _, r := range i.leftOn(ip) {
-		left = append(left, r.String())
+		// One of mode global was for this host alone, and goes with it.
+		if m := i.apps[r.Ref].parsedManifest(); m == nil || m.Mode != manifest.Global {
+			left = append(left, r.String())
+		}
 	}
 	if len(left) > 0 {
 		return fmt.Errorf("host %s is not empty, it still has\n  %s\nWhat waits for a volume of it may move after dokkaacfg volume rm --force", ip, strings.Join(left, "\n  "))
