@@ -145,3 +145,27 @@ func TestRecordsDeletedByHandComeBack(t *testing.T) {
 		}
 	})
 }
+
+// TestFirstStateIsNotHealthyBeforeTheRecord also where an instance is healthy sooner than anything can
+// be written.
+func TestFirstStateIsNotHealthyBeforeTheRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.start()
+		defer func() { b.stop() }()
+		b.store.set(func() { b.store.file = "/skydns/local/skydns/dummy/nginx" })
+		b.store.setAway(true)
+		b.assign(idA)
+		b.pass(10 * time.Second)
+		b.store.setAway(false)
+		b.pass(10 * time.Second)
+		if o := b.observed(idA); o.Phase != state.PhaseRunning || !strings.Contains(o.Reason, "cannot be announced") {
+			t.Errorf("observed: %+v", o)
+		}
+		for _, value := range b.store.values {
+			if strings.Contains(value, `"phase":"healthy"`) {
+				t.Errorf("wrote %s", value)
+			}
+		}
+	})
+}
