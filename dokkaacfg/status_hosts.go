@@ -2,6 +2,7 @@ package dokkaacfg
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -85,9 +86,9 @@ func (h hostReport) shown() (is, why string) {
 	case state.Cordoned:
 		allowed, means = "cordoned", "it takes nothing new"
 	case state.Drained:
-		allowed, means = "draining", "what it has moves to other hosts"
-		if h.Containers == 0 {
-			allowed, means = "drained", "it is empty"
+		allowed, means = "drained", "it is empty"
+		if h.Containers > 0 {
+			allowed, means = "draining", fmt.Sprintf("what it has moves to other hosts: %d left", h.Containers)
 		}
 	default:
 		allowed, means = string(h.Availability), state.AvailabilityKey(h.IP)+" is neither drain nor cordon"
