@@ -31,9 +31,9 @@ const (
 // cluster is the cluster that is measured.
 type cluster struct {
 	options
-	hosts *vhost.Cluster
-	scale int
-	http  *http.Client
+	hosts     *vhost.Cluster
+	hostCount int
+	http      *http.Client
 }
 
 func newCluster(o options) (*cluster, error) {
@@ -45,8 +45,7 @@ func newCluster(o options) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A connection of its own for each request: one that is kept would outlive what it led to.
-	return &cluster{options: o, hosts: hosts, http: &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}}, nil
+	return &cluster{options: o, hosts: hosts, http: newHTTP(time.Second)}, nil
 }
 
 func (c *cluster) dokkaacfg(ctx context.Context, args ...string) error {
@@ -58,16 +57,18 @@ func (c *cluster) dokkaacfg(ctx context.Context, args ...string) error {
 }
 
 // up makes the cluster, or grows it.
-func (c *cluster) up(ctx context.Context, scale int) error {
-	c.scale = scale
-	return c.dokkaacfg(ctx, "up", fmt.Sprintf("--scale=%d", scale))
+func (c *cluster) up(ctx context.Context, hosts int) error {
+	c.hostCount = hosts
+	return c.dokkaacfg(ctx, "up", fmt.Sprintf("--scale=%d", hosts))
 }
 
 func (c *cluster) down(ctx context.Context) error { return c.dokkaacfg(ctx, "down", "--yes") }
 
 func (c *cluster) ip(host int) string { return c.hosts.Host(host).IP().String() }
 
-func (c *cluster) engine(host int) engine { return engine{socket: c.hosts.Host(host).Socket()} }
+func (c *cluster) engine(host int) engine {
+	return engine{socket: c.hosts.Host(host).Socket(), ip: c.ip(host)}
+}
 
 // ask sends a request to the keys at a host's gateway. No such key is no error, but an empty node.
 func (c *cluster) ask(ctx context.Context, host int, method, key, value string) (n node, err error) {

@@ -20,7 +20,7 @@ import (
 
 // engine is a host's Docker Engine, spoken to as plainly as can be: this is what others are
 // compared with.
-type engine struct{ socket string }
+type engine struct{ socket, ip string }
 
 // request sends one request to the Engine's API and reads the answer into reply, if that is not nil.
 func (e engine) request(ctx context.Context, method, path string, body, reply any) error {
@@ -35,10 +35,7 @@ func (e engine) request(ctx context.Context, method, path string, body, reply an
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", e.socket)
-	}}
-	resp, err := transport.RoundTrip(req)
+	resp, err := e.transport().RoundTrip(req)
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", method, path, err)
 	}
@@ -56,6 +53,25 @@ func (e engine) request(ctx context.Context, method, path string, body, reply an
 	return json.Unmarshal(answer, reply)
 }
 
+// transport connects to the Engine anew for each request.
+func (e engine) transport() *http.Transport {
+	return &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", e.socket)
+	}}
+}
+
+// docker runs the Docker client and returns what it wrote.
+func (e engine) docker(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "docker", append([]string{"-H", "unix://" + e.socket}, args...)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("docker %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
 func (e engine) version(ctx context.Context) (string, error) {
 	var v struct{ Version string }
 	err := e.request(ctx, http.MethodGet, "/version", nil, &v)
@@ -69,6 +85,18 @@ type container struct {
 		Pid       int
 		StartedAt time.Time
 	}
+	NetworkSettings struct {
+		Ports map[string][]struct{ HostPort string }
+	}
+}
+
+// served is where the container's port 80 is published.
+func (e engine) served(c container) (addr string, err error) {
+	bindings := c.NetworkSettings.Ports["80/tcp"]
+	if len(bindings) == 0 {
+		return "", fmt.Errorf("container %s publishes no port 80", c.ID)
+	}
+	return net.JoinHostPort(e.ip, bindings[0].HostPort), nil
 }
 
 func (e engine) inspect(ctx context.Context, id string) (c container, err error) {
@@ -81,11 +109,28 @@ type reference struct {
 	ID string `json:"Id"`
 }
 
+// list returns the containers that have the labels, running or not.
+func (e engine) list(ctx context.Context, labels ...string) (all []reference, err error) {
+	return e.find(ctx, "all=true", labels)
+}
+
+func (e engine) running(ctx context.Context, labels ...string) (all []reference, err error) {
+	return e.find(ctx, "all=false", labels)
+}
+
+func (e engine) find(ctx context.Context, which string, labels []string) (all []reference, err error) {
+	filters, err := json.Marshal(map[string][]string{"label": labels})
+	if err != nil {
+		return nil, err
+	}
+	err = e.request(ctx, http.MethodGet, "/containers/json?"+which+"&filters="+url.QueryEscape(string(filters)), nil, &all)
+	return all, err
+}
+
 // newest is the running container that was started last, of those of a container of the cluster.
 func (e engine) newest(ctx context.Context, name string) (newest container, err error) {
-	var listed []reference
-	filters := url.QueryEscape(`{"label":["dokkaa.app=` + app + `","dokkaa.name=` + name + `"]}`)
-	if err := e.request(ctx, http.MethodGet, "/containers/json?filters="+filters, nil, &listed); err != nil {
+	listed, err := e.running(ctx, "dokkaa.app="+app, "dokkaa.name="+name)
+	if err != nil {
 		return newest, err
 	}
 	for _, l := range listed {
@@ -101,33 +146,6 @@ func (e engine) newest(ctx context.Context, name string) (newest container, err 
 		return newest, errors.New("no container of " + name + " runs")
 	}
 	return newest, nil
-}
-
-// runByAPI creates and starts a container with port 80 published.
-func (e engine) runByAPI(ctx context.Context, name, image, ip string, port int) error {
-	type binding struct {
-		HostIP   string `json:"HostIp"`
-		HostPort string
-	}
-	body := map[string]any{
-		"Image": image, "ExposedPorts": map[string]any{"80/tcp": struct{}{}},
-		"HostConfig": map[string]any{"PortBindings": map[string][]binding{"80/tcp": {{ip, fmt.Sprint(port)}}}},
-	}
-	var created reference
-	if err := e.request(ctx, http.MethodPost, "/containers/create?name="+name, body, &created); err != nil {
-		return err
-	}
-	return e.request(ctx, http.MethodPost, "/containers/"+created.ID+"/start", nil, nil)
-}
-
-// runByCLI does the same with docker run.
-func (e engine) runByCLI(ctx context.Context, name, image, ip string, port int, more ...string) error {
-	args := []string{"-H", "unix://" + e.socket, "run", "-d", "--name", name, "-p", fmt.Sprintf("%s:%d:80", ip, port)}
-	args = append(append(args, more...), image)
-	if out, err := exec.CommandContext(ctx, "docker", args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("docker %s: %w: %s", strings.Join(args, " "), err, out)
-	}
-	return nil
 }
 
 func (e engine) remove(ctx context.Context, id string) error {

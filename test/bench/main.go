@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -18,17 +19,20 @@ import (
 
 // options are the command line.
 type options struct {
-	Out      string `help:"File to write the tables to, beside standard output." type:"path"`
-	Rounds   int    `help:"How often each start and restart is measured." default:"15"`
-	Outages  int    `help:"How often each outage is measured." default:"3"`
-	Cluster  string `help:"Name of the cluster to make." default:"e2ebench"`
-	Subnet   string `help:"Its network." default:"10.116.0.0/24"`
-	Binaries string `help:"Directory of the built binaries." default:"build/bin" type:"path"`
+	Out         string   `help:"File to write the tables to, beside standard output." type:"path"`
+	Only        []string `help:"What to measure, of ${enum}; all if not given." enum:"${parts}"`
+	Rounds      int      `help:"How often each start and restart is measured." default:"10"`
+	Outages     int      `help:"How often each outage is measured." default:"3"`
+	Cluster     string   `help:"Name of the cluster to make." default:"e2ebench"`
+	Subnet      string   `help:"Its network." default:"10.116.0.0/24"`
+	SwarmSubnet string   `help:"The network of the swarm that it is compared with." default:"10.117.0.0/24"`
+	Binaries    string   `help:"Directory of the built binaries." default:"build/bin" type:"path"`
+	Images      string   `help:"Directory of the built images." default:"build/images" type:"path"`
 }
 
 func main() {
 	var o options
-	kong.Parse(&o, kong.Description("Measure what the cluster promises."))
+	kong.Parse(&o, kong.Description("Measure what the cluster promises."), kong.Vars{"parts": strings.Join(partNames, ",")})
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o, os.Stdout, os.Stderr); err != nil {

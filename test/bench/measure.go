@@ -8,69 +8,57 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
 
 // results are everything that was measured.
 type results struct {
-	machine                           machine
-	rounds, outages                   int
-	cluster, cli, api                 starts
-	restarted, restartedByDocker      samples
-	lostPlain, lostScheduler, lostLed samples
-	returned, gaps                    samples
-	rest                              []usage
-	hotPaths                          []string // lines of "go test -bench"
+	machine                machine
+	rounds, outages        int
+	duels                  []duel
+	load                   *load // while updates were measured; nil if none were
+	paths                  paths
+	lostScheduler, lostLed samples
+	returned, gaps         samples
+	rest                   []usage
+	hotPaths               []string // lines of "go test -bench"
 }
 
-// measure makes the cluster, measures, and removes the cluster again.
-func measure(ctx context.Context, o options, progress io.Writer) (r results, err error) {
-	c, err := newCluster(o)
-	if err != nil {
-		return r, err
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-		defer cancel()
-		err = errors.Join(err, c.down(ctx))
-	}()
-	r.rounds, r.outages = o.Rounds, o.Outages
-	if r.machine, err = describeMachine(ctx); err != nil {
-		return r, err
-	}
-	for _, step := range []struct {
-		what string
-		do   func(context.Context) error
-	}{
-		{"make a cluster of two hosts", c.begin(&r)},
-		{"daemons at rest", c.rest(&r)},
-		{"starts", func(ctx context.Context) (err error) { r.cluster, r.cli, r.api, err = c.measureStarts(ctx); return err }},
-		{"restarts", func(ctx context.Context) (err error) {
-			r.restarted, r.restartedByDocker, err = c.measureRestarts(ctx)
-			return err
-		}},
-		{"links while the ambassador is killed", into(&r.gaps, c.measureLinkGaps)},
-		{"return of etcd", into(&r.returned, c.measureReturnOfEtcd)},
-		{"loss of a host", into(&r.lostPlain, c.loss(plain))},
-		{"loss of the scheduler's host", into(&r.lostScheduler, c.loss(scheduler))},
-		{"grow the cluster to three hosts", func(ctx context.Context) error { return c.up(ctx, 3) }},
-		{"loss of the etcd leader's host", into(&r.lostLed, c.loss(leader))},
-		{"hot paths", func(ctx context.Context) (err error) {
-			if err := c.down(ctx); err != nil {
+// part is one of the things that are measured.
+type part struct {
+	name  string
+	hosts int  // of the cluster; 0: none may run
+	swarm bool // whether there must be a swarm of as many
+	do    func(ctx context.Context) error
+}
+
+// partNames are what --only takes.
+var partNames = []string{"starts", "restarts", "scales", "updates", "paths", "links", "etcd", "losses", "rest", "outages", "hotpaths"}
+
+// parts are in the order of the hosts that they need: a cluster only grows.
+func (v *versus) parts() []part {
+	r := v.r
+	return []part{
+		{"starts", 1, true, v.starts},
+		{"restarts", 1, true, v.restarts},
+		{"scales", 1, true, v.scales},
+		{"updates", 1, true, v.updates},
+		{"paths", 1, false, func(ctx context.Context) (err error) { r.paths, err = v.measurePaths(ctx); return err }},
+		{"links", 1, false, into(&r.gaps, v.measureLinkGaps)},
+		{"etcd", 1, false, into(&r.returned, v.measureReturnOfEtcd)},
+		{"losses", 3, true, v.losses},
+		{"rest", 3, false, func(ctx context.Context) (err error) { r.rest, err = v.measureRest(ctx); return err }},
+		{"outages", 3, false, func(ctx context.Context) (err error) {
+			if r.lostScheduler, err = v.measureHostLoss(ctx, scheduler); err != nil {
 				return err
 			}
-			r.hotPaths, err = measureHotPaths(ctx)
+			r.lostLed, err = v.measureHostLoss(ctx, leader)
 			return err
 		}},
-	} {
-		start := time.Now()
-		if err := step.do(ctx); err != nil {
-			return r, fmt.Errorf("%s: %w", step.what, err)
-		}
-		fmt.Fprintf(progress, "%s: took %s\n", step.what, text(time.Since(start)))
+		{"hotpaths", 0, false, func(ctx context.Context) (err error) { r.hotPaths, err = measureHotPaths(ctx); return err }},
 	}
-	return r, nil
 }
 
 // into stores what was measured.
@@ -81,19 +69,72 @@ func into(all *samples, measure func(context.Context) (samples, error)) func(con
 	}
 }
 
-func (c *cluster) loss(r role) func(context.Context) (samples, error) {
-	return func(ctx context.Context) (samples, error) { return c.measureHostLoss(ctx, r) }
+// measure makes the cluster and the swarm, measures, and removes them again.
+func measure(ctx context.Context, o options, progress io.Writer) (r results, err error) {
+	c, err := newCluster(o)
+	if err != nil {
+		return r, err
+	}
+	s, err := newSwarm(o)
+	if err != nil {
+		return r, err
+	}
+	v := &versus{cluster: c, swarm: s, r: &r}
+	down := func(ctx context.Context) error { return errors.Join(s.down(ctx), c.down(ctx)) }
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+		err = errors.Join(err, down(ctx))
+	}()
+	r.rounds, r.outages = o.Rounds, o.Outages
+	if r.machine, err = describeMachine(ctx); err != nil {
+		return r, err
+	}
+	if err := down(ctx); err != nil { // what an earlier run may have left
+		return r, err
+	}
+	parts := slices.DeleteFunc(v.parts(), func(p part) bool { return len(o.Only) > 0 && !slices.Contains(o.Only, p.name) })
+	for i, p := range parts {
+		start := time.Now()
+		if err := v.prepare(ctx, parts[i:]); err != nil {
+			return r, fmt.Errorf("prepare %s: %w", p.name, err)
+		}
+		ready := time.Now()
+		if err := p.do(ctx); err != nil {
+			return r, fmt.Errorf("%s: %w", p.name, err)
+		}
+		fmt.Fprintf(progress, "%s: took %s, after %s of preparation\n", p.name, text(time.Since(ready)), text(ready.Sub(start)))
+	}
+	return r, nil
 }
 
-// begin makes the cluster, after removing what an earlier run may have left.
-func (c *cluster) begin(r *results) func(context.Context) error {
-	return func(ctx context.Context) (err error) {
-		if err := errors.Join(c.down(ctx), c.up(ctx, 2)); err != nil {
+// prepare makes what the first part needs, and removes what none of the parts needs any more.
+func (v *versus) prepare(ctx context.Context, parts []part) error {
+	first := parts[0]
+	needsSwarm := func(p part) bool { return p.swarm }
+	if v.swarm.count > 0 && !slices.ContainsFunc(parts, needsSwarm) {
+		if err := v.swarm.down(ctx); err != nil {
 			return err
 		}
-		r.machine.engine, err = c.engine(1).version(ctx)
-		return err
 	}
+	if first.hosts == 0 {
+		return v.down(ctx)
+	}
+	if v.hostCount < first.hosts {
+		if err := v.up(ctx, first.hosts); err != nil {
+			return err
+		}
+		var err error
+		if v.r.machine.engine, err = v.engine(1).version(ctx); err != nil {
+			return err
+		}
+	}
+	if first.swarm && v.swarm.count < first.hosts {
+		if err := v.swarm.up(ctx, first.hosts); err != nil {
+			return err
+		}
+	}
+	return wait(ctx, settling)
 }
 
 // measureHotPaths runs the Go benchmarks.
@@ -108,27 +149,4 @@ func measureHotPaths(ctx context.Context) (lines []string, err error) {
 		}
 	}
 	return lines, nil
-}
-
-// rest measures the daemons while the documented example runs: a web server and its crawler.
-func (c *cluster) rest(r *results) func(context.Context) error {
-	return func(ctx context.Context) (err error) {
-		const crawler = `{"image": "` + shellImage + `", "links": ["web"], "command": ["/bin/bash", "-c",
-			"while true; do curl http://$SERVICE_WEB_ADDR:$SERVICE_WEB_PORT; sleep 2; done"]}`
-		for name, manifest := range map[string]string{"web": web("web", 1), "crawler": crawler} {
-			if err := c.put(ctx, name, manifest); err != nil {
-				return err
-			}
-			if _, err := c.healthy(ctx, name, 1); err != nil {
-				return err
-			}
-		}
-		if err := wait(ctx, resting); err != nil { // to come to rest
-			return err
-		}
-		if r.rest, err = c.measureRest(ctx); err != nil {
-			return err
-		}
-		return c.remove(ctx, "crawler", "web")
-	}
 }

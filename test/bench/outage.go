@@ -43,25 +43,29 @@ func (c *cluster) loseHost(ctx context.Context, lost int) (took time.Duration, e
 	if err := c.hosts.Host(lost).PowerOff(ctx); err != nil {
 		return 0, err
 	}
-	if err := c.servesByName(ctx, lost%c.scale+1, "web"); err != nil {
+	if err := c.servesByName(ctx, lost%c.hostCount+1, "web"); err != nil {
 		return 0, err
 	}
 	took = time.Since(start)
-	if err := c.hosts.Host(lost).PowerOn(ctx); err != nil {
-		return 0, err
+	return took, errors.Join(c.hosts.Host(lost).PowerOn(ctx), c.back(lost)(ctx))
+}
+
+// back waits until a host that was lost takes part again.
+func (c *cluster) back(lost int) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		return until(ctx, 100*time.Millisecond, func() error {
+			lease, err := c.ask(ctx, 1, http.MethodGet, state.HostLeaseKey(c.ip(lost)), "")
+			if err == nil && lease.Value == "" {
+				err = errors.New("the host is not back")
+			}
+			return err
+		})
 	}
-	return took, until(ctx, 100*time.Millisecond, func() error {
-		lease, err := c.ask(ctx, 1, http.MethodGet, state.HostLeaseKey(c.ip(lost)), "")
-		if err == nil && lease.Value == "" {
-			err = errors.New("the host is not back")
-		}
-		return err
-	})
 }
 
 // weights are the names of containers that are there to be somewhere, one for each host.
 func (c *cluster) weights() (names []string) {
-	for n := range c.scale {
+	for n := range c.hostCount {
 		names = append(names, fmt.Sprintf("weight%d", n))
 	}
 	return names
@@ -92,5 +96,5 @@ func (c *cluster) placeWeb(ctx context.Context, host int) error {
 	if at, err := c.healthy(ctx, "web", 1); err != nil || at != host {
 		return fmt.Errorf("the web server is on host %d, not %d, err %w", at, host, err)
 	}
-	return c.servesByName(ctx, host%c.scale+1, "web")
+	return c.servesByName(ctx, host%c.hostCount+1, "web")
 }

@@ -28,12 +28,20 @@ type usage struct {
 	cpu      float64 // share of one processor
 }
 
-// measureRest watches the daemons of all hosts while nothing happens.
+// restingContainers run meanwhile.
+const restingContainers = 50
+
+// measureRest watches the daemons of all hosts while containers run and nothing happens.
 func (c *cluster) measureRest(ctx context.Context) ([]usage, error) {
+	servers := &manifests{cluster: c}
+	return settle(ctx, servers, restingContainers, resting, func() ([]usage, error) { return c.watchDaemons(ctx) })
+}
+
+func (c *cluster) watchDaemons(ctx context.Context) ([]usage, error) {
 	processes := map[int]usage{}
 	var order []int
 	before := map[int]time.Duration{}
-	for host := 1; host <= c.scale; host++ {
+	for host := 1; host <= c.hostCount; host++ {
 		for _, name := range []string{"conductor", "dokkaa-firewall", "ambassador", "skydns", "gateway", "etcd"} {
 			d, err := c.engine(host).inspect(ctx, name)
 			if err != nil && name == "etcd" {

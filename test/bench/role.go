@@ -22,32 +22,37 @@ const (
 	leader    role = "the etcd leader's"
 )
 
-// hostWith is a host with the role. On two hosts the first has the only etcd member and must not
-// be lost: there the scheduler is brought to the second, or away from it.
+// hostWith is a host with the role, of three or more hosts, and with no other role.
 func (c *cluster) hostWith(ctx context.Context, r role) (host int, err error) {
-	const second = 2
+	schedules, leads, err := c.apart(ctx)
+	if err != nil {
+		return 0, err
+	}
 	switch r {
 	case scheduler:
-		return second, c.scheduleOn(ctx, second)
+		return schedules, nil
 	case leader:
-		return c.leaderHost(ctx)
+		return leads, nil
 	}
-	return second, c.scheduleOn(ctx, 1)
+	for host = 1; host == schedules || host == leads; {
+		host++
+	}
+	return host, nil
 }
 
-// scheduleOn brings the scheduler to a host: another takes its lease while its conductor is away,
-// for too short to count as lost.
-func (c *cluster) scheduleOn(ctx context.Context, host int) error {
-	return until(ctx, time.Second, func() error {
-		at, err := c.schedulerHost(ctx)
-		if err != nil || at == host {
+// apart has another host schedule than the one whose etcd member leads: it takes the lease while
+// the conductor there is away, for too short to count as lost.
+func (c *cluster) apart(ctx context.Context) (schedules, leads int, err error) {
+	err = until(ctx, time.Second, func() (err error) {
+		if schedules, err = c.schedulerHost(ctx); err != nil {
 			return err
 		}
-		if err := c.engine(at).pause(ctx, "conductor", 5*time.Second); err != nil {
+		if leads, err = c.leaderHost(ctx); err != nil || schedules != leads {
 			return err
 		}
-		return fmt.Errorf("host %d schedules", at)
+		return errors.Join(fmt.Errorf("host %d schedules and leads", leads), c.engine(leads).pause(ctx, "conductor", 5*time.Second))
 	})
+	return schedules, leads, err
 }
 
 func (c *cluster) schedulerHost(ctx context.Context) (host int, err error) {
@@ -56,7 +61,7 @@ func (c *cluster) schedulerHost(ctx context.Context) (host int, err error) {
 		return 0, err
 	}
 	ip, _, _ := strings.Cut(n.Value, " ")
-	for host = 1; host <= c.scale; host++ {
+	for host = 1; host <= c.hostCount; host++ {
 		if c.ip(host) == ip {
 			return host, nil
 		}
@@ -66,8 +71,8 @@ func (c *cluster) schedulerHost(ctx context.Context) (host int, err error) {
 
 func (c *cluster) leaderHost(ctx context.Context) (host int, err error) {
 	err = until(ctx, 100*time.Millisecond, func() error {
-		for host = 1; host <= c.scale; host++ {
-			out, err := c.fetch(ctx, "http://"+c.ip(host)+":2379/v2/stats/self")
+		for host = 1; host <= c.hostCount; host++ {
+			out, err := fetch(ctx, c.http, "http://"+c.ip(host)+":2379/v2/stats/self")
 			if err == nil && strings.Contains(out, `"state":"StateLeader"`) {
 				return nil
 			}

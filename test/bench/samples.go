@@ -23,7 +23,6 @@ func (s samples) quantile(share float64) time.Duration {
 }
 
 func (s samples) median() time.Duration { return s.quantile(0.5) }
-func (s samples) p95() time.Duration    { return s.quantile(0.95) }
 func (s samples) worst() time.Duration  { return s.quantile(1) }
 
 // text is a time to be read by people.
@@ -37,12 +36,4 @@ func text(d time.Duration) string {
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	}
 	return fmt.Sprintf("%.2f s", d.Seconds())
-}
-
-// ratio is how much longer s took than another, by their medians.
-func (s samples) ratio(other samples) string {
-	if len(s) == 0 || len(other) == 0 {
-		return "–"
-	}
-	return fmt.Sprintf("%.2f", s.median().Seconds()/other.median().Seconds())
 }

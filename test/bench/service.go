@@ -15,13 +15,13 @@ import (
 	"github.com/miekg/dns"
 )
 
-// resolve asks a host's nameserver where a service is.
-func (c *cluster) resolve(ctx context.Context, host int, service string) (addr string, err error) {
+// resolve asks a host's nameserver where a service is: at least at one address.
+func (c *cluster) resolve(ctx context.Context, host int, service string) (addrs []string, err error) {
 	query := new(dns.Msg).SetQuestion(service+"."+app+".skydns.local.", dns.TypeSRV)
 	client := dns.Client{Timeout: time.Second}
 	reply, _, err := client.ExchangeContext(ctx, query, net.JoinHostPort(c.ip(host), "53"))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, answer := range reply.Answer {
 		srv, ok := answer.(*dns.SRV)
@@ -30,20 +30,23 @@ func (c *cluster) resolve(ctx context.Context, host int, service string) (addr s
 		}
 		for _, extra := range reply.Extra {
 			if a, ok := extra.(*dns.A); ok && a.Hdr.Name == srv.Target {
-				return net.JoinHostPort(a.A.String(), strconv.Itoa(int(srv.Port))), nil
+				addrs = append(addrs, net.JoinHostPort(a.A.String(), strconv.Itoa(int(srv.Port))))
 			}
 		}
 	}
-	return "", fmt.Errorf("%s is not announced (%s)", service, dns.RcodeToString[reply.Rcode])
+	if len(addrs) == 0 {
+		return nil, fmt.Errorf("%s is not announced (%s)", service, dns.RcodeToString[reply.Rcode])
+	}
+	return addrs, nil
 }
 
 // fetch gets a page.
-func (c *cluster) fetch(ctx context.Context, url string) (string, error) {
+func fetch(ctx context.Context, client *http.Client, url string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return "", err
 	}
-	resp, err := c.http.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return "", err
 	}
@@ -56,27 +59,22 @@ func (c *cluster) fetch(ctx context.Context, url string) (string, error) {
 }
 
 // get fetches the web server's page.
-func (c *cluster) get(ctx context.Context, addr string) error {
-	page, err := c.fetch(ctx, "http://"+addr+"/")
+func get(ctx context.Context, client *http.Client, addr string) error {
+	page, err := fetch(ctx, client, "http://"+addr+"/")
 	if err == nil && !strings.Contains(page, "Welcome to nginx") {
 		err = fmt.Errorf("not the page: %q", page)
 	}
 	return err
 }
 
-// serves waits until the page is served at addr.
-func (c *cluster) serves(ctx context.Context, addr string) error {
-	return until(ctx, polling, func() error { return c.get(ctx, addr) })
-}
-
 // servesByName waits until the page is served at an address that a host's nameserver gives.
 func (c *cluster) servesByName(ctx context.Context, host int, service string) error {
 	return until(ctx, polling, func() error {
-		addr, err := c.resolve(ctx, host, service)
+		addrs, err := c.resolve(ctx, host, service)
 		if err != nil {
 			return err
 		}
-		return c.get(ctx, addr)
+		return get(ctx, c.http, addrs[0])
 	})
 }
 
