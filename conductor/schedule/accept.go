@@ -44,7 +44,8 @@ func (c *container) accept() {
 			c.resolve(fmt.Sprintf("configs[%d]", i), s.Source, c.p.versions.configs, &c.versions.Configs)
 		}
 	}
-	if circle := c.p.circle(c.ref); circle != "" {
+	circle := c.p.circle(c.ref)
+	if set(c.p.circular, c.ref, circle != ""); circle != "" {
 		c.errors = append(c.errors, "depends_on: "+circle)
 	}
 	if len(c.errors) == 0 {

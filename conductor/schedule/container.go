@@ -127,12 +127,6 @@ func (c *container) count() {
 		c.wanted = c.globalSlots()
 	case c.spec.Mode == manifest.JobMode:
 		c.wanted = nil // by the runs
-	case c.manifest == nil || c.manifest.Mode != manifest.Replicated: // refused, or failed: as many as there are
-		for _, n := range c.app.slotNumbers() {
-			if c.app.slots[n].wanted() {
-				c.wanted = append(c.wanted, n)
-			}
-		}
 	default:
 		for n := range c.scale() {
 			c.wanted = append(c.wanted, n+1)
@@ -144,6 +138,9 @@ func (c *container) count() {
 // one is for a manifest; of a later one the number counts if it is another.
 func (c *container) scale() int {
 	override, m := c.app.scale, c.app.manifest
+	if c.manifest == nil || c.manifest.Mode != manifest.Replicated {
+		return c.scaleInForce()
+	}
 	switch {
 	case override == nil:
 		return c.manifest.Scale
@@ -160,6 +157,18 @@ func (c *container) scale() int {
 	}
 	c.change(Change{Kind: Delete, Key: c.ref.ScaleKey(), PrevIndex: override.modified, Reason: "the manifest has another scale"})
 	return c.manifest.Scale
+}
+
+// scaleInForce is how many instances are wanted while the manifest says nothing of it: it was
+// refused, or it is of another mode and failed.
+func (c *container) scaleInForce() int {
+	if override := c.app.scale; override != nil && !override.unreadable {
+		return override.Scale.Scale
+	}
+	if m := c.app.revisions[c.app.latest()].parsed; m != nil && m.Mode == manifest.Replicated {
+		return m.Scale
+	}
+	return c.spec.Scale
 }
 
 // stay leaves every slot as it is.
@@ -274,7 +283,7 @@ func (c *container) write(n int, to state.Slot, reason string) {
 
 func equalSlots(a, b state.Slot) bool {
 	equal := func(a, b *state.Assignment) bool { return a == b || a != nil && b != nil && *a == *b }
-	return a.Generation == b.Generation && equal(a.Current, b.Current) && equal(a.Next, b.Next)
+	return a.Generation == b.Generation && a.Host == b.Host && equal(a.Current, b.Current) && equal(a.Next, b.Next)
 }
 
 func (c *container) change(change Change) { c.changes = append(c.changes, change) }

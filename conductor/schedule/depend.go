@@ -25,7 +25,7 @@ func (c *container) dependencyWait() string {
 		}
 		c.p.waiting[on][c.ref] = true
 		if !c.p.met(on, d.Condition) {
-			return fmt.Sprintf("waits until %s is %s", on, d.Condition)
+			return joinReasons(fmt.Sprintf("waits until %s is %s", on, d.Condition), c.p.unmet(on, d.Condition))
 		}
 	}
 	return ""
@@ -46,14 +46,36 @@ func (p *Planner) met(ref state.Ref, condition string) bool {
 	return false
 }
 
-// circle says how a container depends on itself, "" if it does not.
+// unmet says more of why a container has not come so far, "" if there is nothing to say.
+func (p *Planner) unmet(ref state.Ref, condition string) string {
+	a := p.apps[ref]
+	switch {
+	case a == nil || a.manifest == nil:
+		return "there is no such container"
+	case condition != manifest.DependencyCompleted:
+		return ""
+	case a.lastRun().Phase != "":
+		return "its last run is " + string(a.lastRun().Phase)
+	}
+	return ""
+}
+
+func joinReasons(why, more string) string {
+	if more == "" {
+		return why
+	}
+	return why + ": " + more
+}
+
+// circle says how a container depends on itself, "" if it does not. Of the containers on a circle
+// the manifest that was written last is to blame: it alone is refused.
 func (p *Planner) circle(ref state.Ref) string {
 	path := []string{ref.String()}
 	seen := map[state.Ref]bool{}
 	var follow func(at state.Ref) bool
 	follow = func(at state.Ref) bool {
 		a := p.apps[at]
-		if a == nil || a.manifest == nil || a.manifest.parsed == nil {
+		if a == nil || a.manifest == nil || a.manifest.parsed == nil || a.manifest.modified > p.apps[ref].manifest.modified {
 			return false
 		}
 		for _, d := range a.manifest.parsed.DependsOn {

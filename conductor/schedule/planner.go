@@ -34,14 +34,15 @@ type Planner struct {
 	demands map[state.Ref]demand
 	braked  bool // so many hosts are missing that nothing is moved
 
-	results map[state.Ref]*app // what was planned in this pass
-	dirty   map[state.Ref]bool
-	pending map[state.Ref]bool               // containers with slots that found no host
-	waiting map[state.Ref]map[state.Ref]bool // containers that wait for the health of another, by that
-	wakes   map[state.Ref]time.Time          // when a container is to be planned again though nothing changed
-	moved   bool                             // something left or changed its place since pending ones were planned
-	moving  map[state.Ref]bool               // containers with a slot that moves for the sake of balance
-	avoid   map[avoided]time.Time            // hosts where an instance gave up, and until when they are avoided
+	results  map[state.Ref]*app // what was planned in this pass
+	dirty    map[state.Ref]bool
+	pending  map[state.Ref]bool               // containers with slots that found no host
+	waiting  map[state.Ref]map[state.Ref]bool // containers that wait for the health of another, by that
+	circular map[state.Ref]bool               // containers that were refused because they depend on themselves
+	wakes    map[state.Ref]time.Time          // when a container is to be planned again though nothing changed
+	moved    bool                             // something left or changed its place since pending ones were planned
+	moving   map[state.Ref]bool               // containers with a slot that moves for the sake of balance
+	avoid    map[avoided]time.Time            // hosts where an instance gave up, and until when they are avoided
 }
 
 // placed is one instance in the placement map.
@@ -70,7 +71,7 @@ func NewPlanner(newID func() string) *Planner {
 	return &Planner{newID: newID, apps: map[state.Ref]*app{}, hosts: map[string]Host{}, observed: map[state.Ref]map[string]Observed{}, refs: map[string]state.Ref{},
 		volumes: map[state.Ref]map[volumeAt]bool{}, versions: newVersions(), claims: map[string]map[state.Ref]bool{},
 		places: placement.NewMap(), placed: map[state.Ref][]placed{}, demands: map[state.Ref]demand{},
-		results: map[state.Ref]*app{}, dirty: map[state.Ref]bool{}, pending: map[state.Ref]bool{}, waiting: map[state.Ref]map[state.Ref]bool{},
+		results: map[state.Ref]*app{}, dirty: map[state.Ref]bool{}, pending: map[state.Ref]bool{}, waiting: map[state.Ref]map[state.Ref]bool{}, circular: map[state.Ref]bool{},
 		wakes: map[state.Ref]time.Time{}, moving: map[state.Ref]bool{}, avoid: map[avoided]time.Time{}}
 }
 
@@ -116,6 +117,9 @@ func (p *Planner) changed(key state.AppKey) {
 	if key.Kind == "manifest" || key.Kind == "revisions" {
 		p.claim(key.Ref)
 	}
+	if key.Kind == "manifest" {
+		maps.Copy(p.dirty, p.circular)
+	}
 }
 
 // touch has a container planned, and those that wait for its health.
@@ -137,7 +141,7 @@ func (p *Planner) forget(ref state.Ref) {
 	p.displace(p.placed[ref])
 	delete(p.placed, ref)
 	p.moved = true
-	for _, m := range []map[state.Ref]bool{p.dirty, p.pending, p.moving} {
+	for _, m := range []map[state.Ref]bool{p.dirty, p.pending, p.moving, p.circular} {
 		delete(m, ref)
 	}
 	delete(p.wakes, ref)

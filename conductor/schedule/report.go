@@ -50,7 +50,7 @@ func (c *container) report() {
 		case state.PhaseRunning:
 			status.Running++
 		}
-		changing = changing || slot.Next != nil || slot.Current != nil && !c.current(slot.Current)
+		changing = changing || slot.Next != nil || slot.Current != nil && !c.current(slot.Current) && !c.absent(n)
 		status.Slots = append(status.Slots, s)
 	}
 	if c.app.rollout != nil {
@@ -187,9 +187,9 @@ func (c *container) reportInstance(a *state.Assignment, reason string) (state.Ph
 	o, seen := c.seen(a)
 	if !seen {
 		if condition := c.p.hosts[a.Host].Condition; condition != "" {
-			return state.PhaseStarting, orElse(reason, condition)
+			return state.PhaseStarting, condition
 		}
-		return state.PhaseStarting, orElse(reason, "waits for its host")
+		return state.PhaseStarting, "waits for its host"
 	}
 	return o.Phase, orElse(o.Reason, reason)
 }

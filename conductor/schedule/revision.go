@@ -130,7 +130,7 @@ func (c *container) imageWait() string {
 	}
 	for _, n := range c.app.slotNumbers() {
 		for _, a := range c.app.slots[n].assignments() {
-			if c.current(a) && !c.p.lost(a.Host) && !c.silent(a) {
+			if c.current(a) && !c.p.lost(a.Host) && !c.silent(a) && c.gaveUp(a) == "" {
 				return "waits until host " + a.Host + " has found out what image " + c.spec.Image + " is"
 			}
 		}

@@ -56,7 +56,7 @@ func (c *container) judge() {
 func (c *container) failure(spec *manifest.Manifest) string {
 	for _, n := range c.app.slotNumbers() {
 		for _, a := range c.app.slots[n].assignments() {
-			if why := c.gaveUp(a); why != "" && c.current(a) && updates(a) {
+			if why := c.gaveUp(a); why != "" && c.current(a) && (updates(a) || c.begunWith(a)) {
 				return fmt.Sprintf("slot %d on host %s: %s", n, a.Host, why)
 			}
 		}
@@ -70,6 +70,12 @@ func (c *container) failure(spec *manifest.Manifest) string {
 		return ""
 	}
 	return fmt.Sprintf("no progress for %v", deadline)
+}
+
+// begunWith tells whether an instance is one more, and was made since the update began.
+func (c *container) begunWith(a *state.Assignment) bool {
+	r := c.app.rollout
+	return a.Reason == state.ReasonNew && a.Revision == r.To && r.Phase != state.RolloutRollingBack
 }
 
 // updates tells whether an assignment was made to change the revision.
@@ -107,7 +113,7 @@ func (c *container) rollBack(reason string) {
 func (c *container) begin() {
 	from := 0
 	for _, n := range c.wanted {
-		if current := c.app.slots[n].Current; current != nil && !c.current(current) {
+		if current := c.app.slots[n].Current; current != nil && !c.current(current) && !c.absent(n) {
 			from = max(from, current.Revision)
 		}
 	}
@@ -121,8 +127,12 @@ func (c *container) begin() {
 
 // conclude writes how far the update is, and its end.
 func (c *container) conclude() {
-	arrived, healthy := 0, 0
+	present, arrived, healthy := 0, 0, 0
 	for _, n := range c.wanted {
+		if c.absent(n) {
+			continue
+		}
+		present++
 		s := c.app.slots[n].Slot
 		switch {
 		case s.Current == nil || !c.current(s.Current):
@@ -133,16 +143,31 @@ func (c *container) conclude() {
 			}
 		}
 	}
-	all, r := arrived == len(c.wanted), c.app.rollout
+	all, r := arrived == present, c.app.rollout
 	switch {
 	case r != nil && r.Phase == state.RolloutPaused:
-	case all && healthy == len(c.wanted) && len(c.wanted) > 0:
+	case all && healthy == present && present > 0:
 		c.succeed()
 	case r != nil && len(c.wanted) == 0:
 		c.endRollout("nothing is wanted any more")
 	case r != nil:
 		c.progress(arrived)
 	}
+}
+
+// absent tells whether a slot is where a lost host left it. No update waits for it: it becomes what
+// the others are when its host is back, or when it is replaced.
+func (c *container) absent(n int) bool {
+	switch s := c.app.slots[n]; {
+	case s.Next != nil:
+		return c.p.lost(s.Current.Host) && s.Next.Reason == state.ReasonHostLost && c.current(s.Next)
+	case s.Current != nil:
+		return c.p.lost(s.Current.Host)
+	case s.Host != "":
+		return c.p.lost(s.Host)
+	}
+	host, why := c.pin(n)
+	return host == "" && why != ""
 }
 
 // progress writes how far the update got; each step sets its deadline anew.
@@ -243,6 +268,7 @@ func (c *container) room() int {
 	for _, n := range c.wanted {
 		s := c.app.slots[n].Slot
 		switch {
+		case c.absent(n):
 		case s.Next != nil && s.Next.Reason != state.ReasonHostLost && !c.givenUp(s.Next) && !c.held(s.Next):
 			changing++
 		case s.Current == nil && s.Generation > 0 && c.stopFirst(): // emptied, to change

@@ -167,7 +167,7 @@ func (c *container) step(n int, s state.Slot, room *int) (to state.Slot, why str
 		return s, why
 	}
 	revision := c.target
-	if !isUpdate(reason) && !c.current(s.Current) {
+	if !isUpdate(reason) && !c.current(s.Current) && c.app.rollout != nil {
 		revision = s.Current.Revision // what it changes to is a matter of the update
 	}
 	if reason != state.ReasonHostLost {
@@ -187,6 +187,9 @@ func (c *container) step(n int, s state.Slot, room *int) (to state.Slot, why str
 	}
 	if c.emptiedFirst(reason) {
 		emptied := state.Slot{Generation: s.Generation}
+		if c.spec.Mode == manifest.Global {
+			emptied.Host = host
+		}
 		c.show(n, emptied)
 		return c.start(n, emptied)
 	}
@@ -236,7 +239,7 @@ func (c *container) start(n int, s state.Slot) (to state.Slot, why string) {
 			reason = state.ReasonRollback
 		}
 	}
-	if c.frozen != "" {
+	if c.frozen != "" || c.app.rollout != nil && c.canaries() > 0 {
 		revision = c.frozenRevision()
 	}
 	if c.same(revision, c.target) {
@@ -254,7 +257,8 @@ func (c *container) start(n int, s state.Slot) (to state.Slot, why string) {
 	return s, ""
 }
 
-// frozenRevision is what a new slot gets while the update is paused: what the others are.
+// frozenRevision is what a new slot gets while the update is paused, or waits for a person: what the
+// others are.
 func (c *container) frozenRevision() int {
 	if c.app.rollout != nil && c.app.revisions[c.app.rollout.From].parsed != nil {
 		return c.app.rollout.From
@@ -284,6 +288,7 @@ func (c *container) fenced(n int) string {
 // assignment makes a new assignment.
 func (c *container) assignment(s *state.Slot, host string, revision int, reason string) *state.Assignment {
 	s.Generation++
+	s.Host = ""
 	return &state.Assignment{Host: host, Revision: revision, Instance: c.p.newID(), Generation: s.Generation, Reason: reason}
 }
 
@@ -363,6 +368,9 @@ func (c *container) replaceLost(n int, current *state.Assignment) (reason, why s
 
 // choose finds the host for one more instance of a slot, or says why there is none.
 func (c *container) choose(n int, s state.Slot, reason string) (host, why string) {
+	if c.spec.Mode == manifest.Global {
+		return c.ownHost(n, s)
+	}
 	if pin, why := c.pin(n); pin != "" || why != "" {
 		return pin, why
 	}

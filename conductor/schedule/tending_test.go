@@ -201,7 +201,7 @@ func TestDependsOn(t *testing.T) {
 	w := newWorld(t, 1)
 	w.put("x", "web", with("good", 1, `"depends_on": ["db"]`))
 	w.settle()
-	if s := w.status("x", "web"); s.State != schedule.StatePending || s.Slots[0].Reason != "waits until x/db is healthy" {
+	if s := w.status("x", "web"); s.State != schedule.StatePending || s.Slots[0].Reason != "waits until x/db is healthy: there is no such container" {
 		t.Errorf("status: %+v", s)
 	}
 	w.put("x", "db", with("good", 1, ""))

@@ -34,7 +34,8 @@ const (
 // compare-and-swap. A slot with neither Current nor Next is being vacated: its key goes
 // when the last instance is gone.
 type Slot struct {
-	Generation int         `json:"generation"` // of the newest assignment
+	Generation int         `json:"generation"`     // of the newest assignment
+	Host       string      `json:"host,omitempty"` // that an empty slot is for, of a container that runs on each
 	Current    *Assignment `json:"current,omitempty"`
 	Next       *Assignment `json:"next,omitempty"` // started beside Current, replaces it once healthy
 }
