@@ -52,6 +52,7 @@ func daemonImage(bin, name string) (*image, error) {
 	}
 	image := &image{
 		repository: "dokkaa/" + name,
+		versioned:  true,
 		title:      title,
 		files:      contents,
 		config: v1.Config{

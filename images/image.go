@@ -28,6 +28,10 @@ type image struct {
 	config     v1.Config
 
 	arch, release string
+
+	// versioned images say of which release they are. The demo's don't: of what did not change the
+	// id stays, by which a cluster without a registry knows it.
+	versioned bool
 }
 
 // files are the contents of an image by path, without leading slash.
@@ -76,9 +80,11 @@ func (i *image) build() (v1.Image, error) {
 	config.Config.Labels = map[string]string{
 		"org.opencontainers.image.title":       i.repository,
 		"org.opencontainers.image.description": i.title,
-		"org.opencontainers.image.version":     i.release,
 		"org.opencontainers.image.source":      "https://github.com/dokkaa/dokkaa",
 		"org.opencontainers.image.licenses":    "Apache-2.0",
+	}
+	if i.versioned {
+		config.Config.Labels["org.opencontainers.image.version"] = i.release
 	}
 	return mutate.ConfigFile(built, config)
 }
