@@ -23,6 +23,8 @@ type fakeStorage struct {
 	absent     map[string]bool         // names that the registry does not have
 	here       map[string]engine.Image // by id
 	untagged   []string
+	foreign    []engine.Container // that are not the cluster's
+	broken     bool               // pulls end without the image
 }
 
 // mount notes what a container was made with.
@@ -79,7 +81,11 @@ func (e *fakeEngine) Volumes(context.Context) (map[string]state.Volume, error) {
 func (e *fakeEngine) RemoveVolume(_ context.Context, name string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	all := slices.Clone(e.foreign)
 	for _, c := range e.containers {
+		all = append(all, *c)
+	}
+	for _, c := range all {
 		if slices.Contains(c.Volumes, name) {
 			return errors.New("volume in use and cannot be removed")
 		}
@@ -108,7 +114,9 @@ func (e *fakeEngine) pulled(name string) error {
 	if !there {
 		return fmt.Errorf("pull image %s: no such host", name)
 	}
-	e.have(image)
+	if !e.broken {
+		e.have(image)
+	}
 	return nil
 }
 
@@ -145,6 +153,9 @@ func (e *fakeEngine) UsedImages(context.Context) (map[string]bool, error) {
 	defer e.mu.Unlock()
 	used := map[string]bool{}
 	for _, c := range e.containers {
+		used[c.ImageID] = true
+	}
+	for _, c := range e.foreign {
 		used[c.ImageID] = true
 	}
 	return used, nil

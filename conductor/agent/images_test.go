@@ -178,15 +178,13 @@ func TestImagesThatNothingNeedsAreRemoved(t *testing.T) {
 			}
 		}
 		b.put(b.slots(revisionOf("built:1", "missing", ""), idB)...)
-		b.engine.set(func() { // somebody else's, which ended
-			b.engine.containers["mine"] = &engine.Container{ID: "mine", ImageID: web.ID, Instance: idA, Ref: refN, Slot: 9, Status: engine.StatusExited}
-		})
-		b.apps.unknow()
+		b.engine.set(func() { b.engine.foreign = []engine.Container{{ImageID: web.ID, Status: engine.StatusExited}} })
 		b.pass(30 * time.Minute)
 		if !here(web.ID) {
 			t.Fatal("removed, though a container has it")
 		}
-		b.engine.set(func() { delete(b.engine.containers, "mine") })
+		b.apps.unknow()
+		b.engine.set(func() { b.engine.foreign = nil })
 		b.pass(30 * time.Minute)
 		if !here(web.ID) {
 			t.Fatal("removed, though it is not known what is needed")
@@ -241,6 +239,27 @@ func TestPullIsRecordedOnceTheStoreIsBack(t *testing.T) {
 		b.pass(time.Second)
 		if got, _ := b.store.get(key); got != `{"id":"`+web.ID+`","names":["`+webTag+`","`+webDigest+`"]}` {
 			t.Errorf("recorded: %q", got)
+		}
+	})
+}
+
+// TestPullThatBreaksOffIsNoAbsence checks that a pull that ends without an image is tried again, and
+// nobody concludes that there is none.
+func TestPullThatBreaksOffIsNoAbsence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.engine.registry, b.engine.broken = map[string]engine.Image{webTag: web}, true
+		b.start()
+		defer func() { b.stop() }()
+		b.put(b.slots(revisionOf(webTag, "missing", ""), idA)...)
+		b.pass(10 * time.Second)
+		if o := b.observed(idA); o.Phase != state.PhaseFailed || o.GaveUp || !strings.Contains(o.Reason, "it ended without the image") {
+			t.Errorf("observed: %+v", o)
+		}
+		b.engine.set(func() { b.engine.broken = false })
+		b.pass(time.Minute)
+		if o := b.observed(idA); o.Phase != state.PhaseHealthy {
+			t.Errorf("observed: %+v", o)
 		}
 	})
 }

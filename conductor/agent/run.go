@@ -34,7 +34,9 @@ func (a *Agent) create(ctx context.Context, action Action) (id string, err error
 		if err := a.fetch(ctx, action); err != nil {
 			return "", err
 		}
-		id, err = a.Engine.Create(ctx, spec)
+		if id, err = a.Engine.Create(ctx, spec); errors.Is(err, engine.ErrNoImage) {
+			err = fmt.Errorf("image %s was fetched, and is gone again", d.Image) // it is known who has it
+		}
 	}
 	if err != nil {
 		return "", err
@@ -93,8 +95,11 @@ func (a *Agent) pull(ctx context.Context, action Action, image string) error {
 		return err
 	}
 	after, err := a.Engine.Image(ctx, image)
-	if err != nil {
-		return err // a pull that broke off ends like one that did not
+	switch {
+	case errors.Is(err, engine.ErrNoImage): // a pull that broke off ends like one that did not
+		return fmt.Errorf("pull image %s: it ended without the image", image)
+	case err != nil:
+		return err
 	}
 	if after.ID != before.ID {
 		a.havePulled(after.ID, image)

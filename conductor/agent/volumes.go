@@ -190,7 +190,7 @@ func (a *Agent) launch(ctx context.Context, d Desired, c engine.Container) error
 			return err
 		}
 		if other, volume := holder(containers, names, d.Instance); volume != "" {
-			return fmt.Errorf("%s", inUse(volume, other.Instance))
+			return fmt.Errorf("%w: %s", errUnclaimed, inUse(volume, other.Instance))
 		}
 	}
 	if err := a.claim(ctx, d, c); err != nil {
@@ -205,7 +205,7 @@ func (v *volumes) claim(names []string, instance string) (release func(), err er
 	defer v.mu.Unlock()
 	for _, name := range names {
 		if other, claimed := v.claims[name]; claimed {
-			return nil, fmt.Errorf("%s", inUse(name, other))
+			return nil, fmt.Errorf("%w: %s", errUnclaimed, inUse(name, other))
 		}
 	}
 	if v.claims == nil {

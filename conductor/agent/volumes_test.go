@@ -151,14 +151,12 @@ func TestVolumeIsRemovedWhenNothingNeedsIt(t *testing.T) {
 			t.Errorf("while it is not known: %q, volumes %q", got, b.volumeKeys())
 		}
 		b.put(nodes...)
-		b.engine.set(func() { // somebody else's
-			b.engine.containers["mine"] = &engine.Container{ID: "mine", Instance: idB, Ref: refN, Slot: 3, Volumes: []string{dataVolume}, Status: engine.StatusExited}
-		})
+		b.engine.set(func() { b.engine.foreign = []engine.Container{{Volumes: []string{dataVolume}}} })
 		b.ask(dataVolume)
 		if got, _ := b.store.get(request); got != `{"reason":"volume in use and cannot be removed"}` {
 			t.Errorf("while it is in use: %s", got)
 		}
-		b.engine.set(func() { delete(b.engine.containers, "mine") })
+		b.engine.set(func() { b.engine.foreign = nil })
 		b.ask(dataVolume, "never-heard-of")
 		b.store.set(func() {
 			if keys := slices.Collect(maps.Keys(b.store.keys)); len(keys) > 0 {
@@ -244,4 +242,24 @@ func TestOnlyOneStartsWithAVolume(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLaunchAsksDocker is about what the plan was made from: it may be old by the time of the start.
+func TestLaunchAsksDocker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.start()
+		b.stop()
+		b.engine.containers["other"] = &engine.Container{ID: "other", Ref: refN, Slot: 1, Instance: idA, Status: engine.StatusPaused, Volumes: []string{dataVolume}}
+		b.engine.containers["c-"+idB] = &engine.Container{ID: "c-" + idB, Ref: refN, Slot: 1, Instance: idB, Status: engine.StatusExited, Volumes: []string{dataVolume}}
+		all, _ := newAssignments("10.0.0.1", b.apps).look(store.NewSnapshot(1, b.slots(withVolume, idB)...))
+		err := b.agent.launch(t.Context(), all[idB], *b.engine.containers["c-"+idB])
+		if !errors.Is(err, errUnclaimed) || !strings.Contains(err.Error(), "which instance "+idA+" still has") {
+			t.Errorf("launched beside another: %v", err)
+		}
+		b.engine.containers["other"].Status = engine.StatusExited
+		if err := b.agent.launch(t.Context(), all[idB], *b.engine.containers["c-"+idB]); err != nil {
+			t.Errorf("launched alone: %v", err)
+		}
+	})
 }
