@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -151,8 +152,32 @@ func (h *Host) KillDocker(ctx context.Context) error {
 	})
 }
 
-// PauseDocker stops the engine without ending it: it accepts and does not answer.
-func (h *Host) PauseDocker() error { return h.signalDocker(syscall.SIGSTOP) }
+// PauseDocker stops the engine without ending it: it accepts and does not answer. On a busy machine
+// its threads go on for a moment after the signal, which is waited for.
+func (h *Host) PauseDocker() error {
+	if err := h.signalDocker(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
+	defer cancel()
+	return wait(ctx, time.Millisecond, func() (bool, error) {
+		pids, err := h.dockerPids()
+		return err == nil && !slices.ContainsFunc(pids, goesOn), err
+	})
+}
+
+// goesOn tells whether a thread of the process is not stopped.
+func goesOn(pid int) bool {
+	files, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "stat")) // the pattern is right
+	for _, file := range files {
+		data, err := os.ReadFile(file) // one that cannot be read has ended
+		_, state, _ := strings.Cut(string(data), ") ")
+		if err == nil && !strings.HasPrefix(state, "T") {
+			return true
+		}
+	}
+	return false
+}
 
 // ResumeDocker ends PauseDocker.
 func (h *Host) ResumeDocker() error { return h.signalDocker(syscall.SIGCONT) }
