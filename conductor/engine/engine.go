@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -55,16 +57,16 @@ var ErrNoNetwork = errors.New("its network is gone")
 func (e *Engine) Start(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, quickTimeout)
 	defer cancel()
-	client, err := e.Docker.Client(ctx)
-	if err != nil {
-		return err
-	}
-	err = client.StartContainerWithContext(id, nil, ctx)
-	var running *dockerclient.ContainerAlreadyRunning
+	// The client's own call asks for the Engine's version first, without a deadline.
+	response, err := e.Docker.Do(ctx, http.MethodPost, "/containers/"+url.PathEscape(id)+"/start", nil)
+	var refusal *dockerclient.Error
 	switch {
-	case err == nil || errors.As(err, &running):
+	case err == nil:
+		response.Body.Close()
 		return nil
-	case docker.IsNotFound(err) && strings.Contains(err.Error(), ": network "): // Docker says it in words only
+	case errors.As(err, &refusal) && refusal.Status == http.StatusNotModified: // it runs
+		return nil
+	case docker.IsNotFound(err) && strings.Contains(err.Error(), `"network `): // Docker says it in words only
 		return fmt.Errorf("start container: %w: %w", ErrNoNetwork, err)
 	}
 	return fmt.Errorf("start container: %w", err)
