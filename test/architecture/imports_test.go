@@ -73,6 +73,7 @@ var only = []struct {
 		[]string{"internal/docker", "conductor/engine", "ambassador", "dokkaacfg", "internal/vhost"}},
 	{"github.com/robfig/cron/v3", "what a schedule means is the manifest's to say", []string{"manifest"}},
 	{"github.com/google/nftables", "only the firewall writes firewall rules", []string{"conductor/firewall"}},
+	{"github.com/mdlayher/netlink", "only the firewall has the capability that this takes", []string{"conductor/firewall"}},
 }
 
 // pure packages compute: input in, plan out. No I/O, no logger, and no clock: see clock_test.go.
