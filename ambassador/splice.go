@@ -28,8 +28,7 @@ type splicer struct {
 // The end of one direction is passed on alone; a reset on either side resets the other.
 // It returns what ended it, nil for an orderly end.
 func (s *splicer) splice(client, backend *net.TCPConn) error {
-	var lastActive atomic.Int64
-	lastActive.Store(time.Now().UnixNano())
+	activity := activity{began: time.Now()}
 	// Whatever goes wrong on one side must wake both directions.
 	var once sync.Once
 	var failure error
@@ -42,7 +41,7 @@ func (s *splicer) splice(client, backend *net.TCPConn) error {
 	}
 	var group sync.WaitGroup
 	oneWay := func(to, from *net.TCPConn, bytes prometheus.Counter) {
-		if err := s.copy(to, from, bytes, &lastActive); err != nil {
+		if err := s.copy(to, from, bytes, &activity); err != nil {
 			fail(err)
 			return
 		}
@@ -61,7 +60,7 @@ func (s *splicer) splice(client, backend *net.TCPConn) error {
 
 // copy carries bytes one way until the end of from. The kernel moves them (see splice(2)), so
 // the read deadline is what gives us a look at the connection now and then.
-func (s *splicer) copy(to, from *net.TCPConn, bytes prometheus.Counter, lastActive *atomic.Int64) error {
+func (s *splicer) copy(to, from *net.TCPConn, bytes prometheus.Counter, activity *activity) error {
 	look := accountEvery
 	if s.idle > 0 {
 		look = min(look, s.idle)
@@ -73,16 +72,25 @@ func (s *splicer) copy(to, from *net.TCPConn, bytes prometheus.Counter, lastActi
 		n, err := io.Copy(to, from)
 		bytes.Add(float64(n))
 		if n > 0 {
-			lastActive.Store(time.Now().UnixNano())
+			activity.note()
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
-		if s.idle > 0 && time.Since(time.Unix(0, lastActive.Load())) >= s.idle {
+		if s.idle > 0 && activity.idle() >= s.idle {
 			return errIdle
 		}
 	}
 }
+
+// activity is when bytes were carried last, by a clock that nobody sets.
+type activity struct {
+	began time.Time
+	last  atomic.Int64 // time.Duration since then
+}
+
+func (a *activity) note()               { a.last.Store(int64(time.Since(a.began))) }
+func (a *activity) idle() time.Duration { return time.Since(a.began) - time.Duration(a.last.Load()) }
 
 // reset closes the connection so that the other side sees a reset, not an orderly end.
 func reset(conn *net.TCPConn) {

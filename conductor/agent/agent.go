@@ -132,11 +132,11 @@ func (a *Agent) Reannounce() {
 
 // Condition says why this host should take no new slots, "" if it may.
 func (a *Agent) Condition() string {
-	last := a.sight.listed.Load()
-	if last == 0 {
+	last := a.sight.listed.get()
+	if last.IsZero() {
 		return "Docker was not reached yet"
 	}
-	if since := time.Since(time.Unix(0, last)); since > resync+hanging {
+	if time.Since(last) > resync+hanging {
 		return "Docker does not answer"
 	}
 	return ""
@@ -210,7 +210,7 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 // goOnUnseen does what can be done while Docker does not answer: of what was there the probes
 // still know how it is.
 func (a *Agent) goOnUnseen(ctx context.Context) {
-	if snapshot := a.Apps.Snapshot(); snapshot.Listed && a.sight.listed.Load() != 0 {
+	if snapshot := a.Apps.Snapshot(); snapshot.Listed && !a.sight.listed.get().IsZero() {
 		want, unreadable := a.assigned.look(snapshot)
 		a.publish(ctx, want, unreadable, time.Now())
 	}

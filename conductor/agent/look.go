@@ -17,19 +17,33 @@ const (
 	echoDelay = 300 * time.Millisecond
 )
 
-// sight is what the agent knows of Docker's list of containers: moments, in nanoseconds of Unix
-// time. To read it costs Docker as much as there are containers, so not every event is a reason.
+// sight is what the agent knows of Docker's list of containers. To read it costs Docker as much as
+// there are containers, so not every event is a reason.
 type sight struct {
-	listed  atomic.Int64 // when it was read last
-	acted   atomic.Int64 // when an action of the agent's own ended, which shows in the list
-	changed atomic.Int64 // when something else happened, which may not show in it yet
-	echoed  atomic.Int64 // when Docker told what most likely is the agent's own doing
+	listed  moment // when it was read last
+	acted   moment // when an action of the agent's own ended, which shows in the list
+	changed moment // when something else happened, which may not show in it yet
+	echoed  moment // when Docker told what most likely is the agent's own doing
+}
+
+// moment is a time that is set and read concurrently. Not a number: one would be of the wall clock,
+// and after that was put back the agent would be blind for as long.
+type moment struct{ at atomic.Pointer[time.Time] }
+
+func (m *moment) set(at time.Time) { m.at.Store(&at) }
+
+// get is zero before there was one.
+func (m *moment) get() time.Time {
+	if at := m.at.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
 }
 
 // next is when the list is to be read again, zero if it shows all that is known to have happened.
 func (s *sight) next() (next time.Time) {
-	listed, changed, echoed := time.Unix(0, s.listed.Load()), time.Unix(0, s.changed.Load()), time.Unix(0, s.echoed.Load())
-	if !listed.After(changed) || s.listed.Load() <= s.acted.Load() {
+	listed, changed, echoed := s.listed.get(), s.changed.get(), s.echoed.get()
+	if !listed.After(changed) || !listed.After(s.acted.get()) {
 		return listed
 	}
 	if since := listed.Sub(changed); since < settling {
@@ -41,26 +55,23 @@ func (s *sight) next() (next time.Time) {
 	return next
 }
 
-// note sets one of the moments to now.
-func note(moment *atomic.Int64) { moment.Store(time.Now().UnixNano()) }
-
 // EngineHint makes the agent look again, at Docker too.
 func (a *Agent) EngineHint() {
-	note(&a.sight.changed)
+	a.sight.changed.set(time.Now())
 	a.Hint()
 }
 
 // EngineEcho makes the agent look at Docker some time soon: something happened there that the agent
 // most likely did itself.
 func (a *Agent) EngineEcho() {
-	note(&a.sight.echoed)
+	a.sight.echoed.set(time.Now())
 	a.Hint() // to be there in time
 }
 
 // look lists the containers if they may have changed.
 func (a *Agent) look(ctx context.Context) error {
 	now, next := time.Now(), a.sight.next()
-	if a.listedOK && (next.IsZero() || next.After(now)) && now.Sub(time.Unix(0, a.sight.listed.Load())) < resync {
+	if a.listedOK && (next.IsZero() || next.After(now)) && now.Sub(a.sight.listed.get()) < resync {
 		return nil
 	}
 	containers, err := a.Engine.List(ctx)
@@ -70,6 +81,6 @@ func (a *Agent) look(ctx context.Context) error {
 	}
 	a.containers, a.listedOK = containers, true
 	a.seen.Store(&sighting{containers, now})
-	a.sight.listed.Store(now.UnixNano())
+	a.sight.listed.set(now)
 	return nil
 }

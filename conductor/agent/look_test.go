@@ -26,10 +26,10 @@ func TestNextLook(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var s sight
-			s.listed.Store(int64(test.listed))
-			s.acted.Store(int64(test.acted))
-			s.changed.Store(int64(test.changed))
-			s.echoed.Store(int64(test.echoed))
+			s.listed.set(time.Unix(0, int64(test.listed)))
+			s.acted.set(time.Unix(0, int64(test.acted)))
+			s.changed.set(time.Unix(0, int64(test.changed)))
+			s.echoed.set(time.Unix(0, int64(test.echoed)))
 			var want time.Time
 			if test.want != 0 {
 				want = time.Unix(0, int64(test.want))

@@ -31,8 +31,8 @@ func (a *Agent) start(ctx context.Context, action Action) {
 			a.starts.leave()
 		}
 		// Before it counts as done, or a pass could plan by the list of before.
-		if note(&a.sight.acted); err != nil {
-			note(&a.sight.changed) // who knows what became of it
+		if a.sight.acted.set(time.Now()); err != nil {
+			a.sight.changed.set(time.Now()) // who knows what became of it
 		}
 		a.finish(action, err)
 		a.Hint()

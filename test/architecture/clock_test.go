@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,15 +25,35 @@ func TestPureHasNoClock(t *testing.T) {
 			if strings.HasSuffix(file, "_test.go") {
 				continue
 			}
-			for _, used := range readsClock(t, file) {
-				t.Errorf("%s uses time.%s: planning is pure, it is told the time", file, used)
+			for _, used := range uses(t, file, func(of, name string) bool { return of == "time" && slices.Contains(clock, name) }) {
+				t.Errorf("%s uses %s: planning is pure, it is told the time", file, used)
 			}
 		}
 	}
 }
 
-// readsClock are the functions of clock that a file names.
-func readsClock(t *testing.T, file string) (used []string) {
+// TestDaemonsMeasureTimeMonotonically: a time that became a number is one of the wall clock, which
+// may be put forward or back by an hour at any moment.
+func TestDaemonsMeasureTimeMonotonically(t *testing.T) {
+	numbers := []string{"UnixNano", "UnixMicro", "UnixMilli"}
+	for _, dir := range append([]string{"internal"}, daemons...) {
+		err := filepath.WalkDir(filepath.Join("../..", dir), func(file string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+				return err
+			}
+			for _, used := range uses(t, file, func(_, name string) bool { return slices.Contains(numbers, name) }) {
+				t.Errorf("%s uses %s: keep a time.Time, or a time.Duration since one", file, used)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// uses are the selectors in a file, as written, that want holds of.
+func uses(t *testing.T, file string, want func(of, name string) bool) (used []string) {
 	t.Helper()
 	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 	if err != nil {
@@ -43,8 +64,12 @@ func readsClock(t *testing.T, file string) (used []string) {
 		if !ok {
 			return true
 		}
-		if of, ok := selector.X.(*ast.Ident); ok && of.Name == "time" && slices.Contains(clock, selector.Sel.Name) {
-			used = append(used, selector.Sel.Name)
+		of := ""
+		if name, ok := selector.X.(*ast.Ident); ok {
+			of = name.Name
+		}
+		if want(of, selector.Sel.Name) {
+			used = append(used, of+"."+selector.Sel.Name)
 		}
 		return true
 	})
