@@ -29,6 +29,7 @@ type container struct {
 	frozen string             // why no instance is replaced by one of the target, "" if they are
 	wanted []int              // slots
 	hosts  map[int]string     // the host that a slot is for, of a global container
+	queued map[int]bool       // slots that runs of a job wait for
 
 	move    *placement.Move // of an instance to another host, to balance them; nil for none
 	changes []Change
@@ -40,7 +41,7 @@ type container struct {
 }
 
 func newContainer(p *Planner, ref state.Ref, a *app, now time.Time) *container {
-	return &container{p: p, ref: ref, app: a.clone(), now: now, reasons: map[int]string{}, unmet: map[int]string{}, hosts: map[int]string{}}
+	return &container{p: p, ref: ref, app: a.clone(), now: now, reasons: map[int]string{}, unmet: map[int]string{}, hosts: map[int]string{}, queued: map[int]bool{}}
 }
 
 // plan brings the container one step nearer to what its manifest says.

@@ -23,6 +23,7 @@ func (c *container) runJob() {
 	for _, n := range c.app.slotNumbers() {
 		c.reviewRun(n)
 	}
+	c.findLost()
 	if c.manifest != nil {
 		c.due()
 	}
@@ -94,6 +95,22 @@ func (c *container) reviewRun(n int) {
 	}
 }
 
+// findLost takes in that a run has no slot: the scheduler ended before it made one, or somebody took it
+// away. Whether it ran nobody knows.
+func (c *container) findLost() {
+	for _, id := range c.active() {
+		r := c.app.runs[id]
+		if at := c.app.slots[r.Slot].Current; r.Phase != state.RunRunning || at != nil && at.Run == id {
+			continue
+		}
+		r.Reason = "its slot was lost"
+		if r.Phase = state.RunPending; c.spec.OnHostLoss == manifest.RunFail {
+			r.Phase, r.Ended = state.RunFailed, c.now.UTC()
+		}
+		c.writeRun(id, r, r.Reason)
+	}
+}
+
 func exitPhase(o Observed) state.RunPhase {
 	if o.ExitCode != nil && *o.ExitCode == 0 {
 		return state.RunCompleted
@@ -129,6 +146,7 @@ func (c *container) writeRun(id string, r run, reason string) {
 func (c *container) due() {
 	if c.spec.Schedule == "" {
 		if id := strconv.Itoa(c.target); c.app.runs[id].Phase == "" {
+			c.replaceRuns(c.active(), id)
 			c.newRun(id, c.now)
 		}
 		return
@@ -138,31 +156,39 @@ func (c *container) due() {
 	if tick.IsZero() {
 		return
 	}
-	var active []string
-	for _, id := range c.runIDs() {
-		if !ended(c.app.runs[id].Run) {
-			active = append(active, id)
-		}
-	}
-	id := tick.UTC().Format(tickFormat)
+	active, id := c.active(), tick.UTC().Format(tickFormat)
 	switch {
 	case len(active) == 0 || c.spec.Concurrency == manifest.ConcurrencyAllow:
 		c.newRun(id, tick)
 	case c.spec.Concurrency == manifest.ConcurrencyReplace:
-		for _, old := range active {
-			r := c.app.runs[old]
-			r.Reason = "run " + id + " is due"
-			slot := r.Slot
-			r.Phase, r.Ended = state.RunReplaced, c.now.UTC()
-			c.writeRun(old, r, r.Reason)
-			if slot > 0 {
-				c.vacate(slot)
-			}
-		}
+		c.replaceRuns(active, id)
 		c.newRun(id, tick)
 	default:
 		skipped := state.Run{Phase: state.RunSkipped, Revision: c.target, Created: tick.UTC(), Ended: c.now.UTC(), Reason: "run " + active[0] + " has not ended"}
 		c.writeRun(id, run{Run: skipped}, skipped.Reason)
+	}
+}
+
+// active are the runs that have not ended.
+func (c *container) active() (ids []string) {
+	for _, id := range c.runIDs() {
+		if !ended(c.app.runs[id].Run) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// replaceRuns stops runs because another one is due.
+func (c *container) replaceRuns(active []string, id string) {
+	for _, old := range active {
+		r := c.app.runs[old]
+		running := r.Phase == state.RunRunning
+		r.Phase, r.Ended, r.Reason = state.RunReplaced, c.now.UTC(), "run "+id+" is due"
+		c.writeRun(old, r, r.Reason)
+		if _, there := c.app.slots[r.Slot]; there && running {
+			c.vacate(r.Slot)
+		}
 	}
 }
 
@@ -191,13 +217,20 @@ func (c *container) newRun(id string, created time.Time) {
 	c.writeRun(id, run{Run: state.Run{Phase: state.RunPending, Revision: c.target, Created: created.UTC()}}, "a run is due")
 }
 
-// startRun gives a run a slot on a host.
+// startRun gives a run a slot on a host. Runs that exclude each other all have the first one, and
+// with it its volumes.
 func (c *container) startRun(id string) {
-	n := 1
-	for c.taken(n) {
-		n++
+	n, why := 1, ""
+	if c.spec.Concurrency == manifest.ConcurrencyAllow {
+		for c.taken(n) || c.queued[n] {
+			n++
+		}
+	} else if c.taken(n) || c.occupied(n) {
+		why = "waits until the instance before is gone"
 	}
-	why := c.dependencyWait()
+	if why == "" {
+		why = c.dependencyWait()
+	}
 	if why == "" {
 		why = c.imageWait()
 	}
@@ -207,7 +240,7 @@ func (c *container) startRun(id string) {
 		host, why = c.choose(n, s, state.ReasonRun)
 	}
 	if host == "" {
-		c.reasons[n] = why
+		c.reasons[n], c.queued[n] = why, true
 		return
 	}
 	c.take(host)

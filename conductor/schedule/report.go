@@ -91,12 +91,13 @@ func waiting(unmet map[int]string) (texts []string) {
 // reportRuns says how the job's last run is.
 func (c *container) reportRuns(status *state.Status, wanted map[int]bool) {
 	ids := c.runIDs()
-	for _, id := range ids {
-		if r := c.app.runs[id]; !ended(r.Run) {
-			status.Wanted++
-			wanted[max(r.Slot, 1)] = true
+	for _, id := range c.active() {
+		status.Wanted++
+		if r := c.app.runs[id]; r.Phase == state.RunRunning {
+			wanted[r.Slot] = true
 		}
 	}
+	maps.Copy(wanted, c.queued)
 	if len(ids) == 0 {
 		return
 	}
