@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -120,6 +121,7 @@ func (a *Agent) CollectImages(ctx context.Context) error {
 	}
 	a.images.forgetNames(used)
 	needed := imagesOf(apps)
+	maps.Copy(needed, used)
 	var errs []error
 	for _, node := range recorded.Nodes {
 		var image state.Image
@@ -127,9 +129,7 @@ func (a *Agent) CollectImages(ctx context.Context) error {
 			a.Log.Warn("what was written down of an image cannot be read", "key", node.Key)
 			continue
 		}
-		if !used[image.ID] {
-			errs = append(errs, a.collect(ctx, node.Key, image, needed))
-		}
+		errs = append(errs, a.collect(ctx, node.Key, image, needed))
 	}
 	return errors.Join(errs...)
 }
@@ -154,8 +154,8 @@ func imagesOf(apps store.Snapshot) map[string]bool {
 	return needed
 }
 
-// collect removes an image that no container has, unless a revision needs it, by the names that it
-// was pulled by. Where somebody gave it another, the image stays.
+// collect removes an image that is not needed, by the names that it was pulled by. Where somebody gave
+// it another, the image stays.
 func (a *Agent) collect(ctx context.Context, key string, recorded state.Image, needed map[string]bool) error {
 	image, err := a.Engine.Image(ctx, recorded.ID)
 	switch {

@@ -48,15 +48,16 @@ func (e *Engine) Image(ctx context.Context, name string) (Image, error) {
 	return Image{ID: image.ID, Tags: image.RepoTags, Digests: image.RepoDigests}, nil
 }
 
-// UsedImages are the ids of the images of all containers on the host, also of those that are not ours.
+// UsedImages are the ids of the images of all containers on the host, also of those that are not ours,
+// and the names that these were made by.
 func (e *Engine) UsedImages(ctx context.Context) (map[string]bool, error) {
 	all, err := e.list(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	used := make(map[string]bool, len(all))
+	used := make(map[string]bool, 2*len(all))
 	for _, c := range all {
-		used[c.ImageID] = true
+		used[c.ImageID], used[Familiar(c.Image)] = true, true
 	}
 	return used, nil
 }

@@ -102,7 +102,7 @@ func testImages(t *testing.T, h *testHost) {
 		if c, _ := h.find(t, s.Instance); c.ImageID != pulled.ID {
 			t.Errorf("made of %s, listed with %s", known, c.ImageID)
 		}
-		if used, err := h.engine.UsedImages(ctx); err != nil || !used[pulled.ID] || used[local.ID] {
+		if used, err := h.engine.UsedImages(ctx); err != nil || !used[pulled.ID] || !used[known] || used[local.ID] {
 			t.Errorf("used %v, %v", used, err)
 		}
 		if err := h.engine.RemoveImage(ctx, pulled.ID); err == nil {

@@ -15,6 +15,7 @@ import (
 type listed struct {
 	ID      string `json:"Id"`
 	Names   []string
+	Image   string // name that it was made by
 	ImageID string
 	Labels  map[string]string
 	State   string
