@@ -93,6 +93,8 @@ func (c *container) remove() {
 		c.vacate(n)
 	}
 	if len(c.app.slots) > 0 {
+		c.target, c.app.rollout = c.app.latest(), nil // nobody waits for that any more
+		c.report()
 		return
 	}
 	const reason = "the manifest was removed"

@@ -167,7 +167,11 @@ func TestAnswersThatAreNotEtcds(t *testing.T) {
 				_, _ = w.Write([]byte(tt.body)) // the client may be gone
 			}))
 			t.Cleanup(server.Close)
-			s := open(t, []string{server.URL}, func(o *Options) { o.Timeout = 200 * time.Millisecond })
+			timeout := 10 * time.Second // an answer decides before
+			if tt.want == ErrUnavailable {
+				timeout = 200 * time.Millisecond // what is tried again is tried for so long
+			}
+			s := open(t, []string{server.URL}, func(o *Options) { o.Timeout = timeout })
 			_, err := s.Get(t.Context(), "/a")
 			wantErr(t, "get", err, tt.want)
 			_, err = s.CompareAndSwap(t.Context(), "/a", "1", 1)
