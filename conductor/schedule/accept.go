@@ -44,10 +44,7 @@ func (c *container) accept() {
 			c.resolve(fmt.Sprintf("configs[%d]", i), s.Source, c.p.versions.configs, &c.versions.Configs)
 		}
 	}
-	circle := c.p.circle(c.ref)
-	if set(c.p.circular, c.ref, circle != ""); circle != "" {
-		c.errors = append(c.errors, "depends_on: "+circle)
-	}
+	c.refuseCircles()
 	if len(c.errors) == 0 {
 		c.manifest = v.parsed
 	}

@@ -98,11 +98,11 @@ func (c *container) remove() {
 		return
 	}
 	const reason = "the manifest was removed"
+	for _, id := range slices.Sorted(maps.Keys(c.app.runs)) { // before the revisions that they are named by
+		c.change(Change{Kind: Delete, Key: c.ref.RunKey(id), Reason: reason})
+	}
 	for _, n := range slices.Sorted(maps.Keys(c.app.revisions)) {
 		c.change(Change{Kind: Delete, Key: c.ref.RevisionKey(n), Reason: reason})
-	}
-	for _, id := range slices.Sorted(maps.Keys(c.app.runs)) {
-		c.change(Change{Kind: Delete, Key: c.ref.RunKey(id), Reason: reason})
 	}
 	for key, there := range map[string]bool{c.ref.RolloutKey(): c.app.rollout != nil} {
 		if there {

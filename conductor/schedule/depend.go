@@ -67,9 +67,37 @@ func joinReasons(why, more string) string {
 	return why + ": " + more
 }
 
-// circle says how a container depends on itself, "" if it does not. Of the containers on a circle
+// dependencies are the containers that one depends on.
+func dependencies(ref state.Ref, m *manifest.Manifest) (all []state.Ref) {
+	for _, d := range m.DependsOn {
+		all = append(all, dependency(ref, d))
+	}
+	return all
+}
+
+// neighbours are the containers that must be on the host before one is placed there.
+func neighbours(ref state.Ref, m *manifest.Manifest) (all []state.Ref) {
+	for _, name := range m.Near {
+		all = append(all, state.Ref{App: ref.App, Name: name})
+	}
+	return all
+}
+
+// refuseCircles refuses a manifest by which the container would wait for itself.
+func (c *container) refuseCircles() {
+	before := len(c.errors)
+	if circle := c.p.circle(c.ref, dependencies); circle != "" {
+		c.errors = append(c.errors, "depends_on: "+circle)
+	}
+	if circle := c.p.circle(c.ref, neighbours); circle != "" {
+		c.errors = append(c.errors, "near: "+circle)
+	}
+	set(c.p.circular, c.ref, len(c.errors) > before)
+}
+
+// circle says how a container waits for itself, "" if it does not. Of the containers on a circle
 // the manifest that was written last is to blame: it alone is refused.
-func (p *Planner) circle(ref state.Ref) string {
+func (p *Planner) circle(ref state.Ref, awaited func(state.Ref, *manifest.Manifest) []state.Ref) string {
 	path := []string{ref.String()}
 	seen := map[state.Ref]bool{}
 	var follow func(at state.Ref) bool
@@ -78,8 +106,7 @@ func (p *Planner) circle(ref state.Ref) string {
 		if a == nil || a.manifest == nil || a.manifest.parsed == nil || a.manifest.modified > p.apps[ref].manifest.modified {
 			return false
 		}
-		for _, d := range a.manifest.parsed.DependsOn {
-			on := dependency(at, d)
+		for _, on := range awaited(at, a.manifest.parsed) {
 			if !seen[on] {
 				seen[on] = true
 				path = append(path, on.String())

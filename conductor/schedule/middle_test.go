@@ -2,6 +2,7 @@ package schedule_test
 
 import (
 	"encoding/json"
+	"maps"
 	"strings"
 	"testing"
 
@@ -135,5 +136,81 @@ func TestJobBecomesAService(t *testing.T) {
 		if slot.Current == nil || slot.Current.Run == "" {
 			t.Errorf("%s: %+v", key, slot.Current)
 		}
+	}
+}
+
+// TestRefusedWhilePaused: a manifest that is refused is none, and so no reason to try again.
+func TestRefusedWhilePaused(t *testing.T) {
+	w := newWorld(t, 2)
+	w.put("x", "web", with("good", 2, ""))
+	w.settle()
+	w.put("x", "web", with("bad", 2, `"update": {"failure_action": "pause"}`))
+	w.settle()
+	before, rollout := ids(w.seen), w.keys["/apps/x/web/rollout"]
+	w.put("x", "web", with("good", 2, `"typo": 1`))
+	w.settle()
+	if s := w.status("x", "web"); s.State != schedule.StatePaused || len(s.Errors) != 1 || !maps.Equal(ids(w.seen), before) ||
+		w.keys["/apps/x/web/rollout"] != rollout {
+		t.Errorf("status: %+v", s)
+	}
+}
+
+// TestSchedulerEndsWhileRollingBack: the next one finds a revision that failed, and a rollout that
+// does not say so.
+func TestSchedulerEndsWhileRollingBack(t *testing.T) {
+	w := newWorld(t, 2)
+	w.put("x", "web", with("good", 2, `"update": {"canary": 1}`))
+	w.settle()
+	w.put("x", "web", with("fragile", 2, ""))
+	w.sick = func(k state.AppKey, a *state.Assignment) string {
+		if a.Revision == 2 && k.Item == 2 {
+			return "the disk is broken"
+		}
+		return ""
+	}
+	for range 20 {
+		for _, change := range w.plan() {
+			w.apply(change)
+			if strings.Contains(change.Value, `"verdict":"failed"`) {
+				w.settle()
+				if s := w.status("x", "web"); s.State != schedule.StateRunning || w.revisions("x", "web")[1] != 2 {
+					t.Errorf("status: %+v", s)
+				}
+				return
+			}
+		}
+		w.work()
+	}
+	t.Fatal("revision 2 did not fail")
+}
+
+// TestManifestIsBackInTheMiddleOfItsRemoval: a job runs again, though its last run's key was there.
+func TestManifestIsBackInTheMiddleOfItsRemoval(t *testing.T) {
+	w := newWorld(t, 2)
+	manifest := `{"image": "good", "mode": "job"}`
+	w.put("x", "job", manifest)
+	w.settle()
+	runs := w.ids
+	delete(w.keys, "/apps/x/job/manifest")
+	w.apply(w.plan()[0])
+	w.put("x", "job", manifest)
+	w.settle()
+	if s := w.status("x", "job"); s.State != "completed" || w.ids == runs {
+		t.Errorf("%d instances, status: %+v", w.ids, s)
+	}
+}
+
+func TestNearInACircle(t *testing.T) {
+	w := newWorld(t, 2)
+	w.put("x", "a", with("good", 1, `"near": ["b"]`))
+	w.put("x", "b", with("good", 1, `"near": ["a"]`))
+	w.settle()
+	if s := w.status("x", "b"); len(s.Errors) != 1 || s.Errors[0] != "near: goes round in a circle: x/b -> x/a -> x/b" {
+		t.Errorf("errors: %q", s.Errors)
+	}
+	w.put("x", "b", with("good", 1, ""))
+	w.settle()
+	if s := w.status("x", "a"); s.State != schedule.StateRunning {
+		t.Errorf("status: %+v", s)
 	}
 }

@@ -63,6 +63,9 @@ type avoided struct {
 	host string
 }
 
+// maxRounds is how often those that found no host are planned for in one pass. The next one goes on.
+const maxRounds = 5
+
 // avoidance is how long a host is avoided.
 const avoidance = 5 * time.Minute
 
@@ -230,21 +233,35 @@ func (p *Planner) Plan(now time.Time) (changes []Change, wake time.Time) {
 			p.dirty[ref] = true
 		}
 	}
-	if p.moved {
-		maps.Copy(p.dirty, p.pending)
-		p.moved = false
-	}
 	maps.DeleteFunc(p.avoid, func(_ avoided, until time.Time) bool { return !until.After(now) })
 	for _, ref := range slices.SortedFunc(maps.Keys(p.dirty), compareRefs) {
 		changes = append(changes, p.planOne(ref, now, nil)...)
 	}
 	clear(p.dirty)
+	changes = p.planPending(now, changes)
 	changes = p.balance(now, changes)
 	clear(p.results)
 	for _, at := range p.wakes {
 		wake = earlier(wake, at)
 	}
 	return changes, wake
+}
+
+// planPending plans again for the containers that found no host, as long as something moved that may
+// have been in their way, or that they are to be near to.
+func (p *Planner) planPending(now time.Time, planned []Change) []Change {
+	for range maxRounds {
+		if !p.moved || len(p.pending) == 0 {
+			break
+		}
+		p.moved = false
+		again := maps.Clone(p.pending)
+		planned = slices.DeleteFunc(planned, func(c Change) bool { return again[state.RefOf(c.Key)] })
+		for _, ref := range slices.SortedFunc(maps.Keys(again), compareRefs) {
+			planned = append(planned, p.planOne(ref, now, nil)...)
+		}
+	}
+	return planned
 }
 
 // planOne plans for one container, with an instance that is to move, if one is.

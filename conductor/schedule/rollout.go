@@ -26,7 +26,7 @@ func (c *container) judge() {
 		return
 	}
 	if r.Phase == state.RolloutPaused {
-		if c.app.manifest.modified < r.modified { // it was not written since
+		if c.manifest == nil || c.app.manifest.modified < r.modified { // it was not written since
 			c.frozen = orElse(r.Reason, "the update is paused")
 			return
 		}
@@ -121,8 +121,11 @@ func (c *container) begin() {
 	if from == 0 || c.frozen != "" || r != nil && c.same(r.To, c.target) {
 		return
 	}
-	c.writeRollout(state.Rollout{From: from, To: c.target, Phase: state.RolloutUpdating, Since: c.now.UTC()},
-		fmt.Sprintf("update from revision %d to %d", from, c.target))
+	begun := state.Rollout{From: from, To: c.target, Phase: state.RolloutUpdating, Since: c.now.UTC()}
+	if failed := c.app.revisions[from]; from > c.target && failed.Verdict == state.VerdictFailed {
+		begun.Phase, begun.Reason = state.RolloutRollingBack, fmt.Sprintf("revision %d failed: %s", from, failed.Reason)
+	}
+	c.writeRollout(begun, fmt.Sprintf("update from revision %d to %d", from, c.target))
 }
 
 // conclude writes how far the update is, and its end.
