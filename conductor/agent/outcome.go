@@ -16,9 +16,9 @@ func (m *memory) failed(action Action, err error, now time.Time) {
 		m.failedStart(action, err, now)
 		return
 	case Rename:
-		m.mishap.reason = fmt.Sprintf("cannot be renamed to %s: %v", action.Name, err)
+		m.mishap.reason = fmt.Sprintf("cannot be renamed to %s: %s", action.Name, docker.Words(err))
 	case Remove:
-		m.mishap.reason = fmt.Sprintf("cannot be removed: %v", err)
+		m.mishap.reason = fmt.Sprintf("cannot be removed: %s", docker.Words(err))
 	}
 	if m.mishap.kind != action.Kind {
 		m.mishap.kind, m.mishap.failures = action.Kind, 0
@@ -35,18 +35,18 @@ func (m *memory) failedStart(action Action, err error, now time.Time) {
 		return
 	}
 	if errors.Is(err, errUnclaimed) {
-		m.reason, m.notBefore = err.Error(), now.Add(claimRetry)
+		m.reason, m.notBefore = docker.Words(err), now.Add(claimRetry)
 		return
 	}
 	policy := action.Desired.policy()
 	m.noImage = errors.Is(err, engine.ErrNoImage) || errors.Is(err, engine.ErrImageAbsent)
 	if action.Kind == Restart && !docker.IsUnavailable(err) {
 		m.restarted = remembered(policy, append(m.restarted, now))
-		m.fail(policy, err.Error(), 1, now)
+		m.fail(policy, docker.Words(err), 1, now)
 		return
 	}
 	m.failures++
-	m.reason, m.notBefore = err.Error(), now.Add(backoffFrom(policy.Delay.Of(), m.failures+1))
+	m.reason, m.notBefore = docker.Words(err), now.Add(backoffFrom(policy.Delay.Of(), m.failures+1))
 }
 
 // succeeded takes in that an action was carried out.

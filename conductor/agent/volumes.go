@@ -159,8 +159,11 @@ func holder(containers []engine.Container, names []string, instance string) (c e
 }
 
 // blocked says why an instance must not be started yet, "" if it may: another one still has a
-// volume that only one may have.
+// volume or a port of the host that only one may have.
 func (a *Agent) blocked(d Desired, c engine.Container) string {
+	if why := portInUse(a.containers, d); why != "" {
+		return why
+	}
 	names := a.exclusive(d, c)
 	if len(names) == 0 {
 		return ""

@@ -212,6 +212,19 @@ func TestErrorClasses(t *testing.T) {
 	}
 }
 
+func TestWords(t *testing.T) {
+	id := strings.Repeat("0123456789abcdef", 4)
+	err := fmt.Errorf("start container: %w", &dockerclient.Error{Status: 500,
+		Message: `{"message":"driver failed on endpoint nginx (` + id + `): Bind for 0.0.0.0:80 failed: port is already allocated"}`})
+	if got, want := Words(err), "start container: driver failed on endpoint nginx: Bind for 0.0.0.0:80 failed: port is already allocated"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	plain := fmt.Errorf("start container: %w", &dockerclient.Error{Status: 500, Message: "no JSON"})
+	if got := Words(plain); got != plain.Error() {
+		t.Errorf("%q, want %q", got, plain)
+	}
+}
+
 func TestDoSendsJSONToTheServersVersion(t *testing.T) {
 	fake := startFakeEngine(t)
 	fake.mux.HandleFunc("POST /v1.50/containers/c1/exec", func(w http.ResponseWriter, r *http.Request) {

@@ -2,10 +2,13 @@ package docker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"regexp"
+	"strings"
 
 	dockerclient "github.com/fsouza/go-dockerclient"
 )
@@ -39,6 +42,23 @@ func IsUnavailable(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.As(err, &network) || statusOf(err) == http.StatusServiceUnavailable
 }
+
+// Words are what err says, without what is the Engine's own: the form of its answer, and the ids of
+// what it tried to make, which are others each time.
+func Words(err error) string {
+	text := err.Error()
+	var refusal *dockerclient.Error
+	if errors.As(err, &refusal) {
+		var answer struct{ Message string }
+		if json.Unmarshal([]byte(refusal.Message), &answer) == nil && answer.Message != "" {
+			text = strings.ReplaceAll(text, refusal.Error(), answer.Message)
+		}
+	}
+	return ownIDs.ReplaceAllString(text, "")
+}
+
+// ownIDs are ids in brackets.
+var ownIDs = regexp.MustCompile(` \([0-9a-f]{64}\)`)
 
 // statusOf is the HTTP status of the Engine's refusal, 0 if err is none.
 func statusOf(err error) int {
