@@ -209,6 +209,7 @@ type fakeStore struct {
 	values []string
 	// tries counts writes, also those that failed, lists lists.
 	tries, lists int
+	pruned       []string // directories that were empty
 }
 
 func (s *fakeStore) get(key string) (string, bool) {
@@ -301,6 +302,21 @@ func (s *fakeStore) Delete(_ context.Context, key string) error {
 	}
 	delete(s.keys, key)
 	s.log = append(s.log, "delete "+key)
+	return nil
+}
+
+func (s *fakeStore) DeleteEmptyDir(_ context.Context, dir string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away {
+		return store.ErrUnavailable
+	}
+	for key := range s.keys {
+		if strings.HasPrefix(key, dir+"/") {
+			return nil
+		}
+	}
+	s.pruned = append(s.pruned, dir)
 	return nil
 }
 

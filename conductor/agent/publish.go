@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -20,8 +21,10 @@ import (
 const (
 	publishRetry = time.Second // after the store could not be read or written
 	// publishResync is the time between two looks at what really stands in the store, so about as
-	// long is away what somebody deleted by hand. Each costs a list of the cluster's records.
+	// long is away what somebody deleted by hand. Each costs a list of the cluster's records, so
+	// where there are many it is longer by publishRecord for each: all hosts look.
 	publishResync = 10 * time.Second
+	publishRecord = 10 * time.Millisecond
 	publishList   = 10 * time.Second
 )
 
@@ -30,6 +33,7 @@ type keyStore interface {
 	List(ctx context.Context, dir string) (store.Listing, error)
 	Set(ctx context.Context, key, value string, ttl time.Duration) (store.Node, error)
 	Delete(ctx context.Context, key string) error
+	DeleteEmptyDir(ctx context.Context, dir string) error
 }
 
 // publisher makes this host's keys in the store what is wished: the observed states of its
@@ -54,12 +58,14 @@ type publisher struct {
 	stale    bool                // stored is to be read again
 	doubt    bool                // what is stored may be about to be taken away by somebody
 	refusals map[string]*refusal // by key
+	records  int                 // of the cluster, when they were listed last
+	emptied  map[string]bool     // directories that a record was taken away from
 }
 
 func newPublisher(s keyStore, hostIP string, known func() bool, log *slog.Logger, done func()) *publisher {
 	return &publisher{store: s, hostIP: hostIP, known: known, log: log, done: done, hint: make(chan struct{}, 1),
 		published: func(string, string, string) {},
-		refusals:  map[string]*refusal{}}
+		refusals:  map[string]*refusal{}, emptied: map[string]bool{}}
 }
 
 // want sets what is to be published. It does not block.
@@ -172,8 +178,8 @@ func (p *publisher) run(ctx context.Context) {
 		case <-time.After(time.Until(wake)):
 		}
 		if now := time.Now(); !now.Before(look) {
-			look = now.Add(jitter(publishResync))
 			p.mu.Lock()
+			look = now.Add(jitter(publishResync + time.Duration(p.records)*publishRecord))
 			p.stale = true
 			p.mu.Unlock()
 		}
@@ -203,13 +209,13 @@ func (p *publisher) pass(ctx context.Context) (retry time.Time, err error) {
 		return retry, nil
 	}
 	if !fresh {
-		stored, err := p.load(ctx)
+		stored, records, err := p.load(ctx)
 		if err != nil {
 			p.distrust(doubt)
 			return retry, err
 		}
 		p.mu.Lock()
-		p.stored, p.stale = stored, false
+		p.stored, p.stale, p.records = stored, false, records
 		p.mu.Unlock()
 	}
 	var errs []error
@@ -222,7 +228,7 @@ func (p *publisher) pass(ctx context.Context) (retry time.Time, err error) {
 		p.distrust(doubt)
 		return retry, err
 	}
-	return p.nextRetry(), nil
+	return p.nextRetry(), p.prune(ctx)
 }
 
 // keys are all that are or should be in the store, in a fixed order: records and volumes first, for
@@ -315,8 +321,30 @@ func (p *publisher) remove(ctx context.Context, key string) error {
 	}
 	p.mu.Lock()
 	delete(p.stored, key)
+	if recordOf(key) != "" {
+		p.emptied[path.Dir(key)] = true
+	}
 	p.mu.Unlock()
 	p.done()
+	return nil
+}
+
+// prune removes the directories of services, and of apps, that have no record any more: names may
+// come and go for ever.
+func (p *publisher) prune(ctx context.Context) error {
+	p.mu.Lock()
+	services := slices.Sorted(maps.Keys(p.emptied))
+	p.mu.Unlock()
+	for _, service := range services {
+		for _, dir := range []string{service, path.Dir(service)} {
+			if err := p.store.DeleteEmptyDir(ctx, dir); err != nil && !refused(err) {
+				return err
+			}
+		}
+		p.mu.Lock()
+		delete(p.emptied, service)
+		p.mu.Unlock()
+	}
 	return nil
 }
 

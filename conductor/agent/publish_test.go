@@ -169,3 +169,24 @@ func TestFirstStateIsNotHealthyBeforeTheRecord(t *testing.T) {
 		}
 	})
 }
+
+// TestEmptyDirectoriesGo: names of apps and services may come and go for ever.
+func TestEmptyDirectoriesGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.start()
+		defer func() { b.stop() }()
+		b.assign(idA, idB)
+		b.pass(time.Second)
+		b.assign("", idB)
+		b.pass(20 * time.Second)
+		if b.store.pruned != nil {
+			t.Errorf("removed are %q, where a record is left", b.store.pruned)
+		}
+		b.assign()
+		b.pass(20 * time.Second)
+		if want := []string{"/skydns/local/skydns/dummy/nginx", "/skydns/local/skydns/dummy"}; !slices.Equal(b.store.pruned, want) {
+			t.Errorf("removed are %q, want %q", b.store.pruned, want)
+		}
+	})
+}

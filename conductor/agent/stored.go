@@ -9,13 +9,13 @@ import (
 )
 
 // load reads which keys of this host are in the store.
-func (p *publisher) load(ctx context.Context) (map[string]string, error) {
+func (p *publisher) load(ctx context.Context) (stored map[string]string, all int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, publishList)
 	defer cancel()
-	stored := map[string]string{}
+	stored = map[string]string{}
 	own, err := p.store.List(ctx, state.HostDir(p.hostIP))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	for _, node := range own.Nodes {
 		if key, ok := state.ParseHostKey(node.Key); ok && (key.Kind == "instances" || key.Kind == "volumes") {
@@ -24,7 +24,7 @@ func (p *publisher) load(ctx context.Context) (map[string]string, error) {
 	}
 	records, err := p.store.List(ctx, state.RecordsDir)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	for _, node := range records.Nodes {
 		var record msg.Service
@@ -32,5 +32,5 @@ func (p *publisher) load(ctx context.Context) (map[string]string, error) {
 			stored[node.Key] = node.Value
 		}
 	}
-	return stored, nil
+	return stored, len(records.Nodes), nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"time"
 
@@ -121,6 +122,7 @@ func (c *container) remove() {
 	for _, dir := range []string{"/hosts", "/revisions", "/runs", ""} {
 		c.change(Change{Kind: Prune, Key: c.ref.Dir() + dir, Reason: reason})
 	}
+	c.change(Change{Kind: Prune, Key: path.Dir(c.ref.Dir()), Reason: reason}) // the app's, if this was its last
 }
 
 // count finds which slots are wanted.
