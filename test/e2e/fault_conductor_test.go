@@ -172,3 +172,26 @@ func (c *cluster) endsAtTheLastManifest() {
 	c.calm(30 * time.Second)
 	c.untouched(before, "nginx")
 }
+
+// survivesBusyHost: a container takes all of a host's CPU, and thus the machine's. No host counts as
+// lost for that, and nothing moves.
+func (c *cluster) survivesBusyHost(host int, j *journal) {
+	c.settledWeb(3)
+	before := c.instances("")
+	losses := 0
+	j.sees(func(h *history) bool { losses = h.losses; return true })
+	c.mustDocker(host, "run", "-d", "--rm", "--name", burner, "--network", "none", "--cpu-shares", "8192", "dockerfile/ubuntu",
+		"/bin/bash", "-c", "for i in 1 2 3 4 5 6 7 8; do while :; do :; done & done; sleep 25; kill $(jobs -p)")
+	pause(27 * time.Second)
+	_, _ = c.docker(host, "rm", "-f", burner) // unless it has ended
+	c.calm(20 * time.Second)
+	c.untouched(before)
+	j.sees(func(h *history) bool {
+		if h.losses > losses {
+			c.t.Errorf("%d leases ended", h.losses-losses)
+		}
+		return true
+	})
+}
+
+const burner = "e2e-burner"

@@ -3,12 +3,15 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/dokkaa/dokkaa/internal/vhost"
 )
 
 // hang stops the Docker Engine of a host; resume ends that, also if the test fails before.
@@ -129,4 +132,64 @@ func (c *cluster) survivesDockerKill(host int) {
 	c.remove(1, "late")
 	c.gone(30*time.Second, "late")
 	c.untouched(before)
+}
+
+// survivesDockerWithoutLiveRestore: where containers end with their Engine, they come back with it.
+func (c *cluster) survivesDockerWithoutLiveRestore(host int) {
+	c.settledWeb(3)
+	ctx := c.t.Context()
+	options := vhost.Options{Name: c.name, Dir: c.hosts.Dir(), NoLiveRestore: true}
+	bare, err := vhost.New(options)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.reboot(bare.Host(host))
+	defer c.reboot(c.hosts.Host(host))
+	others, here := without(c.instances(""), host), c.instancesOn(host, "")
+	if err := c.hosts.Host(host).KillDocker(ctx); err != nil {
+		c.t.Fatal(err)
+	}
+	c.aside = host
+	pause(3 * time.Second)
+	if err := c.hosts.Host(host).StartDocker(ctx); err != nil {
+		c.t.Fatal(err)
+	}
+	c.aside = 0
+	c.calm(20 * time.Second)
+	for _, i := range here {
+		if !slices.ContainsFunc(c.instancesOn(host, ""), func(now instance) bool { return now.id == i.id }) {
+			c.t.Errorf("%+v did not come back; there is %+v", i, c.instancesOn(host, ""))
+		}
+	}
+	c.untouched(without(others, host), c.names(here)...)
+}
+
+// names are those of the containers that instances are of.
+func (c *cluster) names(all []instance) (names []string) {
+	for _, i := range all {
+		names = append(names, i.of)
+	}
+	return names
+}
+
+// reboot powers a host off and on again, and waits until all is as it should be.
+func (c *cluster) reboot(host *vhost.Host) {
+	c.t.Helper()
+	ctx := context.Background()
+	if err := errors.Join(host.PowerOff(ctx), host.PowerOn(ctx)); err != nil {
+		c.t.Fatal(err)
+	}
+	c.calm(40 * time.Second)
+}
+
+// updatesWhileDockerHangs: an update does not wait for a host whose Docker hangs. What it leaves there
+// stops when Docker answers again.
+func (c *cluster) updatesWhileDockerHangs(host int, j *journal) {
+	resume := func() {}
+	c.updatesWithoutHost(host, j, func() error {
+		resume = c.hang(host)
+		return nil
+	})
+	resume()
+	c.calm(30 * time.Second)
 }

@@ -56,6 +56,34 @@ func (c *cluster) survivesDyingLeaders() {
 	c.untouched(before)
 }
 
+// survivesLongOutage stops all of etcd for many times the hosts' lease. The lease is shortened for
+// that; both times have the ratio of ten minutes to a lease of ten seconds.
+func (c *cluster) survivesLongOutage() {
+	const lease, times = 3 * time.Second, 60
+	c.dokkaacfg("settings", "host_lease="+lease.String(), "host_lease_renew=1s")
+	defer c.dokkaacfg("settings", "host_lease=", "host_lease_renew=")
+	pause(15 * time.Second) // conductors read settings every ten
+	c.settledWeb(3)
+	before := c.instances("")
+	c.each(func(host int) error {
+		_, err := c.docker(host, "stop", "-t", "0", "etcd")
+		return err
+	})
+	for start := time.Now(); time.Since(start) < times*lease; {
+		pause(20 * time.Second)
+		c.untouched(before)
+	}
+	c.each(func(host int) error {
+		_, err := c.docker(host, "start", "etcd")
+		return err
+	})
+	c.calm(15 * time.Second)
+	c.untouched(before)
+	c.updated(15*time.Second, 3, c.update(3))
+	c.calm(15 * time.Second)
+	c.untouched(before, "web")
+}
+
 // survivesWipedEtcd: etcd comes back empty on all hosts. Nothing is removed, and the conductors
 // say why. With its data restored everything goes on with the same containers.
 func (c *cluster) survivesWipedEtcd() {
@@ -104,12 +132,6 @@ func (c *cluster) staysOnWipedEtcd(before []instance, since time.Time) {
 	})
 	c.untouched(before)
 	c.crawls(5*time.Second, "with etcd wiped")
-}
-
-// daemonLog is what a daemon logged since a moment; daemons log on standard error.
-func (c *cluster) daemonLog(host int, daemon string, since time.Time) (string, error) {
-	return c.try("sh", "-c", `docker -H "$0" logs --since "$1" "$2" 2>&1`,
-		c.hosts.Host(host).DockerHost(), since.UTC().Format(time.RFC3339Nano), daemon)
 }
 
 // stopEtcd does something to etcd's data on a host while etcd is down.

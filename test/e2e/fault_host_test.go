@@ -3,8 +3,10 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dokkaa/dokkaa/internal/vhost"
@@ -64,42 +66,111 @@ func (c *cluster) survivesLossOfMembers() {
 	if _, err := c.keys(host%c.scale+1, "/apps"); err != nil {
 		c.t.Errorf("the others do not have etcd any more: %v", err)
 	}
-	if err := c.openMembers(host); err != nil {
+	if err := c.openPorts(host); err != nil {
 		c.t.Fatal(err)
 	}
 	c.calm(20 * time.Second)
 	c.untouched(before)
 }
 
-const membersTable = "e2e_members"
+const membersTable, doorsTable, trafficTable = "e2e_members", "e2e_doors", "e2e_traffic"
 
 // closeMembers cuts a host off from the etcd members of the others, and them from its own.
-func (c *cluster) closeMembers(host int) error {
+func (c *cluster) closeMembers(host int) error { return c.closePorts(host, membersTable, "2379, 2380") }
+
+// closeEtcd does that, and cuts the gateways off too: the host has no etcd any more.
+func (c *cluster) closeEtcd(host int) error {
+	return c.closePorts(host, doorsTable, "2379, 2380, 4001")
+}
+
+func (c *cluster) closePorts(host int, table, ports string) error {
 	_, err := c.hosts.Host(host).Exec(c.t.Context(), "nft", fmt.Sprintf(`
 table ip %[1]s {
-	chain out { type filter hook output priority 0; ip daddr != %[2]s tcp dport { 2379, 2380 } drop; }
-	chain in { type filter hook input priority 0; ip saddr != %[2]s tcp dport { 2379, 2380 } drop; }
-}`, membersTable, c.ip(host)))
+	chain out { type filter hook output priority 0; ip daddr != %[2]s tcp dport { %[3]s } drop; }
+	chain in { type filter hook input priority 0; ip saddr != %[2]s tcp dport { %[3]s } drop; }
+}`, table, c.ip(host), ports))
 	return err
 }
 
-// openMembers ends closeMembers.
-func (c *cluster) openMembers(host int) error {
-	_, err := c.hosts.Host(host).Exec(c.t.Context(), "nft", fmt.Sprintf("table ip %[1]s; delete table ip %[1]s", membersTable))
+// closeTraffic cuts a host off from all others but for what etcd needs.
+func (c *cluster) closeTraffic(host int) error {
+	var others []string
+	for n := 1; n <= c.scale; n++ {
+		if n != host {
+			others = append(others, c.ip(n))
+		}
+	}
+	_, err := c.hosts.Host(host).Exec(c.t.Context(), "nft", fmt.Sprintf(`
+table ip %s {
+	chain in {
+		type filter hook prerouting priority -300;
+		ip saddr { %s } tcp sport != { 2379, 2380, 4001 } tcp dport != { 2379, 2380, 4001 } drop;
+	}
+}`, trafficTable, strings.Join(others, ", ")))
 	return err
+}
+
+// openPorts ends all of that.
+func (c *cluster) openPorts(host int) error {
+	commands := ""
+	for _, table := range []string{membersTable, doorsTable, trafficTable} {
+		commands += fmt.Sprintf("table ip %[1]s; delete table ip %[1]s;", table)
+	}
+	_, err := c.hosts.Host(host).Exec(c.t.Context(), "nft", commands)
+	return err
+}
+
+// updatesWithHostCutOff: a host that lost something in the middle of an update holds it up no longer
+// than it takes to be found lost, and takes its share again when it is back.
+func (c *cluster) updatesWithHostCutOff(host int, j *journal, cut func(host int) error) {
+	c.updatesWithoutHost(host, j, func() error { return cut(host) })
+	c.mendNetwork(host)
+	c.aside = 0
+	c.calm(40 * time.Second)
+}
+
+// mendNetwork ends whatever cuts a host off.
+func (c *cluster) mendNetwork(host int) {
+	c.t.Helper()
+	if err := errors.Join(c.openPorts(host), c.hosts.Host(host).Heal(c.t.Context())); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// cutOff cuts a host off from all others.
+func (c *cluster) cutOff(host int) error {
+	var others []*vhost.Host
+	for n := 1; n <= c.scale; n++ {
+		if n != host {
+			others = append(others, c.hosts.Host(n))
+		}
+	}
+	return c.hosts.Host(host).Partition(c.t.Context(), others...)
+}
+
+// updatesWithoutTraffic: a host that the others cannot reach says that all is well with it, so nothing
+// moves. Callers find what they can reach.
+func (c *cluster) updatesWithoutTraffic(host int, j *journal) {
+	c.settledWeb(3)
+	if err := c.closeTraffic(host); err != nil {
+		c.t.Fatal(err)
+	}
+	before := c.update(3)
+	c.underWay(j)
+	c.updated(45*time.Second, 3, before)
+	pause(5 * time.Second)
+	if len(c.instancesOn(host, "web")) == 0 {
+		c.t.Error("web left the host")
+	}
+	c.mendNetwork(host)
+	c.calm(20 * time.Second)
 }
 
 // survivesPartition cuts nginx's host off from all others. They take its work over; it goes on
 // itself too, since it knows nothing, until it is joined again.
 func (c *cluster) survivesPartition(cut int) {
-	var others []*vhost.Host
-	for n := 1; n <= c.scale; n++ {
-		if n != cut {
-			others = append(others, c.hosts.Host(n))
-		}
-	}
 	before := c.instances("")
-	if err := c.hosts.Host(cut).Partition(c.t.Context(), others...); err != nil {
+	if err := c.cutOff(cut); err != nil {
 		c.t.Fatal(err)
 	}
 	c.aside = cut

@@ -14,17 +14,29 @@ func pause(d time.Duration) { time.Sleep(d) }
 // kill ends a daemon's process as a crash would; Docker restarts it. It returns when it is back.
 func (c *cluster) kill(host int, daemon string) {
 	c.t.Helper()
-	var pid int
+	c.killProcess(host, daemon, c.daemonPid(host, daemon))
+}
+
+// daemonPid is the process of a daemon.
+func (c *cluster) daemonPid(host int, daemon string) (pid int) {
+	c.t.Helper()
 	if _, err := fmt.Sscan(c.mustDocker(host, "inspect", "-f", "{{.State.Pid}}", daemon), &pid); err != nil || pid <= 1 {
 		c.t.Fatalf("%s on host %d has process %d, err %v", daemon, host, pid, err)
 	}
+	return pid
+}
+
+// killProcess is kill where the daemon's process is known already.
+func (c *cluster) killProcess(host int, daemon string, pid int) {
+	c.t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		c.t.Fatal(err)
 	}
 	c.eventually(10*time.Second, fmt.Sprintf("%s is back on host %d", daemon, host), func() error {
-		out, err := c.docker(host, "inspect", "-f", "{{.State.Running}} {{.State.Pid}}", daemon)
-		if err == nil && (!strings.HasPrefix(out, "true ") || strings.TrimSpace(out) == fmt.Sprintf("true %d", pid)) {
-			err = fmt.Errorf("running, pid: %s", out)
+		out, err := c.docker(host, "inspect", "-f", "{{.State.Pid}}", daemon)
+		var now int // 0 between two processes
+		if _, bad := fmt.Sscan(out, &now); err == nil && (bad != nil || now == 0 || now == pid) {
+			err = fmt.Errorf("pid: %s", out)
 		}
 		return err
 	})

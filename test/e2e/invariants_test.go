@@ -15,6 +15,7 @@ import (
 
 // calm waits until the cluster is, and stays, as the manifests want it: every container healthy,
 // nothing running twice or left over, records of exactly what runs, and every member of etcd back.
+// Of a host that is set aside nothing is known but that what runs on every host waits for it.
 func (c *cluster) calm(stated time.Duration) {
 	c.t.Helper()
 	c.eventually(stated, "all is as it should be", func() error {
@@ -31,6 +32,7 @@ func (c *cluster) asWanted() error {
 	if err != nil {
 		return err
 	}
+	apps = c.withoutWaiting(apps)
 	if err := allHealthy(apps); err != nil {
 		return err
 	}
@@ -66,6 +68,42 @@ func (c *cluster) membersHealthy() error {
 		}
 	}
 	return nil
+}
+
+// withoutWaiting leaves out what waits for the host that is set aside: its slots of containers that
+// run on every host, and that they are wanted.
+func (c *cluster) withoutWaiting(apps map[string]string) map[string]string {
+	if c.aside == 0 {
+		return apps
+	}
+	rest := maps.Clone(apps)
+	for key := range apps {
+		k, ok := state.ParseAppKey(key)
+		if !ok || k.Kind != "manifest" || !strings.Contains(apps[key], `"mode": "global"`) {
+			continue
+		}
+		var s state.Status
+		if json.Unmarshal([]byte(apps[k.StatusKey()]), &s) != nil || s.State != schedule.StatePending {
+			continue
+		}
+		s.Slots = slices.DeleteFunc(s.Slots, func(slot state.SlotStatus) bool {
+			waits := slot.Host == c.ip(c.aside) && slot.Phase != state.PhaseHealthy
+			if waits {
+				s.Wanted--
+				delete(rest, k.SlotKey(slot.Slot))
+			}
+			return waits
+		})
+		if s.Healthy == s.Wanted {
+			s.State = schedule.StateRunning
+		}
+		value, err := json.Marshal(s)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		rest[k.StatusKey()] = string(value)
+	}
+	return rest
 }
 
 // allHealthy: the status of every container says that all wanted instances are healthy.

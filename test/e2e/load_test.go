@@ -35,20 +35,24 @@ func TestUnderLoad(t *testing.T) {
 // none of them failed.
 func underLoad(t *testing.T, c *cluster, name string, run func(*cluster)) {
 	t.Helper()
-	step(t, c, name, func(c *cluster) {
-		before := c.load()
-		run(c)
-		time.Sleep(2 * time.Second) // what is under way now counts too
-		after := c.load()
-		took := after.Time.Sub(before.Time)
-		c.t.Logf("%d requests in %s, %d failed", after.OK-before.OK, took.Round(time.Second), after.Failed-before.Failed)
-		if failed := after.Failed - before.Failed; failed > 0 {
-			c.t.Errorf("%d requests failed: %s", failed, strings.Join(after.Errors, "; "))
-		}
-		if perSecond := float64(after.OK-before.OK) / took.Seconds(); perSecond < 2 {
-			c.t.Errorf("only %.1f requests in a second", perSecond)
-		}
-	})
+	step(t, c, name, func(c *cluster) { c.loaded(func() { run(c) }) })
+}
+
+// loaded holds that requests were made all the time while something was done, and that none failed.
+func (c *cluster) loaded(do func()) {
+	c.t.Helper()
+	before := c.load()
+	do()
+	time.Sleep(2 * time.Second) // what is under way now counts too
+	after := c.load()
+	took := after.Time.Sub(before.Time)
+	c.t.Logf("%d requests in %s, %d failed", after.OK-before.OK, took.Round(time.Second), after.Failed-before.Failed)
+	if failed := after.Failed - before.Failed; failed > 0 {
+		c.t.Errorf("%d requests failed: %s", failed, strings.Join(after.Errors, "; "))
+	}
+	if perSecond := float64(after.OK-before.OK) / took.Seconds(); perSecond < 2 {
+		c.t.Errorf("only %.1f requests in a second", perSecond)
+	}
 }
 
 // web puts a container that serves pages, with further fields.
@@ -95,7 +99,11 @@ func (c *cluster) loader() {
 // load is how the loader's requests went so far.
 func (c *cluster) load() (r loadReport) {
 	c.t.Helper()
-	out := c.mustDocker(1, "logs", "--tail", "1", c.one("loader").name)
+	loaders := c.instancesOn(1, "loader")
+	if len(loaders) != 1 {
+		c.t.Fatalf("loaders on host 1: %+v", loaders)
+	}
+	out := c.mustDocker(1, "logs", "--tail", "1", loaders[0].id)
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		c.t.Fatalf("the loader says %q: %v", out, err)
 	}
