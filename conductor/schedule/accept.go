@@ -74,24 +74,27 @@ func (c *container) resolve(path, source string, all map[string]map[int]bool, to
 
 // claim notes which services a container offers or wants to offer.
 func (p *Planner) claim(ref state.Ref) {
-	a := p.apps[ref]
-	before := a.claimed
-	a.claimed = map[string]bool{}
-	if a.manifest != nil {
+	a := p.planning(ref)
+	before, claimed := p.claimed[ref], map[string]bool{}
+	if a != nil && a.manifest != nil {
 		for _, m := range []*manifest.Manifest{a.manifest.parsed, a.revisions[a.latest()].parsed} {
 			if m != nil {
 				for service := range m.Services {
-					a.claimed[ref.App+"/"+service] = true
+					claimed[ref.App+"/"+service] = true
 				}
 			}
 		}
 	}
+	delete(p.claimed, ref)
+	if len(claimed) > 0 {
+		p.claimed[ref] = claimed
+	}
 	for service := range before {
-		if !a.claimed[service] {
+		if !claimed[service] {
 			p.unclaim(service, ref)
 		}
 	}
-	for service := range a.claimed {
+	for service := range claimed {
 		if p.claims[service] == nil {
 			p.claims[service] = map[state.Ref]bool{}
 		}
@@ -120,7 +123,7 @@ func (p *Planner) serviceOwner(asking state.Ref, service string) state.Ref {
 		return asking
 	}
 	inForce := func(ref state.Ref) int {
-		a := p.apps[ref]
+		a := p.planning(ref)
 		if m := a.revisions[a.latest()].parsed; m != nil {
 			if _, offers := m.Services[service]; offers {
 				return 0

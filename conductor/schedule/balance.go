@@ -13,13 +13,13 @@ import (
 // balance plans the next move towards hosts that carry equal numbers of containers. There is one
 // at a time on the whole cluster, start-first, and none while a host is missing: what is moved now
 // might have to move again. It starts from what this pass has planned, and adds to that.
-func (p *Planner) balance(now time.Time, planned []Change) []Change {
+func (p *Planner) balance(now time.Time) (moves bool) {
 	if len(p.moving) > 0 || p.braked {
-		return planned
+		return false
 	}
 	for _, host := range p.hosts {
 		if host.Liveness == Missing {
-			return planned
+			return false
 		}
 	}
 	var index map[string][]placement.Candidate
@@ -30,31 +30,29 @@ func (p *Planner) balance(now time.Time, planned []Change) []Change {
 		}
 		return index[ip]
 	})
-	if !found {
-		return planned
+	if found {
+		p.planOne(refs[move.Demand], now, &move)
+		p.reconsider()
 	}
-	ref := refs[move.Demand]
-	planned = slices.DeleteFunc(planned, func(c Change) bool { return state.RefOf(c.Key) == ref })
-	return append(planned, p.planOne(ref, now, &move)...)
+	return found
 }
 
 // movable are the instances that may be moved, by host.
 func (p *Planner) movable(refs map[*placement.Demand]state.Ref) map[string][]placement.Candidate {
 	index := map[string][]placement.Candidate{}
-	for ref, a := range p.apps {
-		if result, planned := p.results[ref]; planned {
-			a = result
-		}
+	for ref := range p.apps {
+		a := p.planning(ref)
 		c := newContainer(p, ref, a, time.Time{})
-		d, compiled := p.demands[ref]
-		if !compiled || a.manifest == nil || a.rollout != nil || d.of.Mode != manifest.Replicated || d.of.StopFirst() || p.avoids(ref) {
+		c.target = p.targets[ref]
+		c.spec = a.revisions[c.target].parsed
+		if c.spec == nil || a.manifest == nil || a.rollout != nil || c.spec.Mode != manifest.Replicated || c.spec.StopFirst() || len(p.avoid[ref]) > 0 {
 			continue
 		}
-		c.spec, c.demand = d.of, d.Demand
-		refs[d.Demand] = ref
+		c.demand = p.demandOf(ref, c.spec)
+		refs[c.demand] = ref
 		for n, s := range a.slots {
-			if s.Current != nil && s.Next == nil && !s.unreadable && c.healthy(s.Current) && len(c.holders(n)) == 0 {
-				index[s.Current.Host] = append(index[s.Current.Host], placement.Candidate{Demand: d.Demand, Slot: n})
+			if s.Current != nil && s.Next == nil && !s.unreadable && c.current(s.Current) && c.healthy(s.Current) && len(c.holders(n)) == 0 {
+				index[s.Current.Host] = append(index[s.Current.Host], placement.Candidate{Demand: c.demand, Slot: n})
 			}
 		}
 	}
@@ -64,16 +62,6 @@ func (p *Planner) movable(refs map[*placement.Demand]state.Ref) map[string][]pla
 		})
 	}
 	return index
-}
-
-// avoids tells whether an instance of the container gave up somewhere a short time ago.
-func (p *Planner) avoids(ref state.Ref) bool {
-	for at := range p.avoid {
-		if at.Ref == ref {
-			return true
-		}
-	}
-	return false
 }
 
 // moves tells whether a slot of the container moves for the sake of balance.

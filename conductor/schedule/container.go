@@ -35,14 +35,16 @@ type container struct {
 	move    *placement.Move // of an instance to another host, to balance them; nil for none
 	changes []Change
 	reasons map[int]string // why a slot is not where it should be
+	emptied map[int]string // why a slot is emptied in this pass
 	unmet   map[int]string // the part of them that no host was found for
 	full    string         // why there is no host for one more slot, "" if that is not known
+	left    bool           // a host that has no slot of a global container has, or had but for others, room for one
 	placed  []placed
 	wake    time.Time
 }
 
 func newContainer(p *Planner, ref state.Ref, a *app, now time.Time) *container {
-	return &container{p: p, ref: ref, app: a.clone(), now: now, reasons: map[int]string{}, unmet: map[int]string{}, hosts: map[int]string{}, queued: map[int]bool{}}
+	return &container{p: p, ref: ref, app: a.clone(), now: now, reasons: map[int]string{}, unmet: map[int]string{}, emptied: map[int]string{}, hosts: map[int]string{}, queued: map[int]bool{}}
 }
 
 // plan brings the container one step nearer to what its manifest says.
@@ -66,6 +68,7 @@ func (c *container) plan() {
 		return
 	}
 	c.demand = c.p.demandOf(c.ref, c.spec)
+	c.p.accompany(c.ref, c.spec)
 	c.count()
 	if c.spec.Mode == manifest.JobMode {
 		c.runJob()
@@ -77,14 +80,67 @@ func (c *container) plan() {
 	c.report()
 }
 
-// demandOf compiles what the container asks of hosts, once for each manifest.
+// demandOf compiles what a revision asks of hosts, once for each manifest.
 func (p *Planner) demandOf(ref state.Ref, m *manifest.Manifest) *placement.Demand {
-	if d, found := p.demands[ref]; found && d.of == m {
-		return d.Demand
+	if p.demands[ref] == nil {
+		p.demands[ref] = map[*manifest.Manifest]*placement.Demand{}
 	}
-	d := demand{Demand: placement.NewDemand(ref, m), of: m}
-	p.demands[ref] = d
-	return d.Demand
+	d := p.demands[ref][m]
+	if d == nil {
+		d = placement.NewDemand(ref, m)
+		p.demands[ref][m] = d
+	}
+	return d
+}
+
+// demandAt is what an assigned instance asks of its host.
+func (c *container) demandAt(a *state.Assignment) *placement.Demand { return c.demandFor(a.Revision) }
+
+// demandFor is what an instance of a revision asks of its host: the revision's own demand, unless it
+// needs no other container than the target.
+func (c *container) demandFor(revision int) *placement.Demand {
+	m := c.app.revisions[revision].parsed
+	if m == nil || c.same(revision, c.target) {
+		m = c.app.revisions[c.target].parsed
+	}
+	return c.p.demandOf(c.ref, m)
+}
+
+// as plans by the manifest of a revision, that of the target if it asks for the same, until back is
+// called.
+func (c *container) as(revision int) (back func()) {
+	if c.same(revision, c.target) {
+		revision = c.target
+	}
+	spec, demand := c.spec, c.demand
+	if m := c.app.revisions[revision].parsed; m != nil {
+		c.spec, c.demand = m, c.p.demandOf(c.ref, m)
+	}
+	return func() { c.spec, c.demand = spec, demand }
+}
+
+// accompany notes whose places matter to a container, nil for nobody's.
+func (p *Planner) accompany(ref state.Ref, m *manifest.Manifest) {
+	if p.neighbours[ref] == m {
+		return
+	}
+	note := func(m *manifest.Manifest, matters bool) {
+		if m == nil {
+			return
+		}
+		for _, name := range slices.Concat(m.Near, m.Apart) {
+			other := dependency(ref, manifest.Dependency{Container: name})
+			if p.company[other] == nil {
+				p.company[other] = map[state.Ref]bool{}
+			}
+			set(p.company[other], ref, matters)
+		}
+	}
+	note(p.neighbours[ref], false)
+	note(m, true)
+	if p.neighbours[ref] = m; m == nil {
+		delete(p.neighbours, ref)
+	}
 }
 
 // remove takes everything away after the user removed the manifest: slots are vacated, their
@@ -188,28 +244,50 @@ func (c *container) stay() {
 // vacate gives up a slot; its key goes when nothing of it runs any more.
 func (c *container) vacate(n int) {
 	s := c.app.slots[n]
-	empty := s
-	empty.Slot = state.Slot{Generation: s.Generation}
-	c.app.slots[n] = empty // of which everything that runs is one too many
-	occupied := c.occupied(n)
-	c.app.slots[n] = s
+	for _, a := range s.assignments() {
+		if why := c.unsure(a); why != "" {
+			c.reasons[n] = why
+			return
+		}
+	}
 	switch {
-	case !occupied:
+	case c.vacant(n):
 		c.change(Change{Kind: Delete, Key: c.ref.SlotKey(n), PrevIndex: s.modified, Reason: "nothing runs in the slot any more"})
 		delete(c.app.slots, n)
 	case s.wanted():
-		c.write(n, empty.Slot, "the slot is not wanted any more")
+		c.write(n, state.Slot{Generation: s.Generation}, "the slot is not wanted any more")
 	}
+}
+
+// vacant tells whether nothing of a slot would be left if it were emptied.
+func (c *container) vacant(n int) bool {
+	s := c.app.slots[n]
+	for _, a := range s.assignments() {
+		if c.unsure(a) != "" {
+			return false
+		}
+	}
+	empty := s
+	empty.Slot = state.Slot{Generation: s.Generation}
+	c.app.slots[n] = empty // of which everything that runs is one too many
+	defer func() { c.app.slots[n] = s }()
+	return !c.occupied(n)
 }
 
 // occupied tells whether an instance that the slot does not name is still seen on a host.
 func (c *container) occupied(n int) bool {
+	_, there := c.occupant(n)
+	return there
+}
+
+// occupant is such an instance.
+func (c *container) occupant(n int) (first Observed, there bool) {
 	for id, o := range c.p.observed[c.ref] {
-		if o.Slot == n && !c.p.lost(o.Host) && !names(c.app.slots[n].Slot, id) {
-			return true
+		if o.Slot == n && !c.p.lost(o.Host) && !names(c.app.slots[n].Slot, id) && (!there || o.Host < first.Host) {
+			first, there = o, true
 		}
 	}
-	return false
+	return first, there
 }
 
 func names(s state.Slot, instance string) bool {
@@ -242,22 +320,25 @@ func (c *container) gaveUp(a *state.Assignment) string {
 }
 
 // current tells whether an assignment's container is what the target asks for: of that revision,
-// or of an earlier one that asked for the same.
-func (c *container) current(a *state.Assignment) bool { return c.same(a.Revision, c.target) }
+// or of an earlier one that asked for the same, unless it gave up then.
+func (c *container) current(a *state.Assignment) bool {
+	return a.Revision == c.target || c.same(a.Revision, c.target) && c.gaveUp(a) == ""
+}
 
 func (c *container) same(a, b int) bool {
 	return a == b || c.app.revisions[a].Hash != "" && c.app.revisions[a].Hash == c.app.revisions[b].Hash
 }
 
 // take counts an instance on a host.
-func (c *container) take(host string) {
-	c.p.places.Add(c.demand, host)
-	c.placed = append(c.placed, placed{c.demand, host})
+func (c *container) take(d *placement.Demand, host string) {
+	c.p.places.Add(d, host)
+	c.placed = append(c.placed, placed{d, host})
 }
 
 // leave counts an instance no longer that was counted on a host.
-func (c *container) leave(host string) {
-	at := placed{c.demand, host}
+func (c *container) leave(d *placement.Demand, host string) {
+	at := placed{d, host}
+	c.full = ""
 	if i := slices.Index(c.placed, at); i >= 0 {
 		c.p.places.Remove(at.demand, at.host)
 		c.placed = slices.Delete(c.placed, i, i+1)

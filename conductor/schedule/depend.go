@@ -34,7 +34,7 @@ func (c *container) dependencyWait() string {
 // met tells whether a container has come as far as a dependency asks.
 func (p *Planner) met(ref state.Ref, condition string) bool {
 	if condition == manifest.DependencyCompleted {
-		a := p.apps[ref]
+		a := p.planning(ref)
 		return a != nil && a.lastRun().Phase == state.RunCompleted
 	}
 	for _, o := range p.observed[ref] {

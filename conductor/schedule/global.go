@@ -6,48 +6,75 @@ import (
 	"slices"
 
 	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/manifest"
 )
 
 // globalSlots are the slots of a container that runs on each suitable host: one for each. The slot
 // of a host that is lost stays, for when it comes back.
 func (c *container) globalSlots() (wanted []int) {
-	slotOf := c.slotsByHost()
-	for _, ip := range slices.SortedFunc(maps.Keys(c.p.hosts), compareIPs) {
-		n, has := slotOf[ip]
+	has, free := map[string]bool{}, map[int]bool{}
+	for _, n := range c.assignedFirst() {
+		ip := c.hostOf(n)
+		host, known := c.p.hosts[ip]
 		switch {
-		case has && (c.p.hosts[ip].Availability == state.Drained || c.p.places.Fits(c.demand, ip) != ""):
-			continue
-		case !has && c.p.places.Takes(c.demand, ip) != "":
-			continue
-		case !has:
-			n = c.slotFor(ip)
+		case known && !has[ip] && host.Availability != state.Drained && c.p.places.Fits(c.demand, ip) == "":
+			has[ip], c.hosts[n] = true, ip
+			wanted = append(wanted, n)
+		case c.vacant(n):
+			free[n] = true
 		}
+	}
+	if before := c.app.revisions[c.frozenRevision()].parsed; c.frozen != "" && before.Mode != manifest.Global {
+		return wanted // what new ones would be of did not run everywhere
+	}
+	for _, ip := range slices.SortedFunc(maps.Keys(c.p.hosts), compareIPs) {
+		if has[ip] {
+			continue
+		}
+		if c.p.places.Takes(c.demand, ip) != "" {
+			c.left = c.left || c.p.hosts[ip].refuses() == "" && c.p.places.Fits(c.demand, ip) == ""
+			continue
+		}
+		c.left = true // until it is there, another may take its place
+		n := c.slotFor(ip, free)
 		c.hosts[n] = ip
 		wanted = append(wanted, n)
 	}
+	slices.Sort(wanted)
 	return wanted
 }
 
-// slotsByHost are the slots that hosts have, also empty ones that are to be filled again.
-func (c *container) slotsByHost() map[string]int {
-	slotOf := map[string]int{}
-	for _, n := range c.app.slotNumbers() {
-		s := c.app.slots[n]
-		if s.unreadable {
-			s.Slot = c.rebuild(n)
-		}
-		for _, ip := range s.hosts() {
-			if _, found := slotOf[ip]; !found {
-				slotOf[ip] = n
-			}
-		}
+// assignedFirst are the numbers of slots: those of emptied ones come last, which must not drive out
+// what serves.
+func (c *container) assignedFirst() []int {
+	numbers := c.app.slotNumbers()
+	slices.SortStableFunc(numbers, func(a, b int) int {
+		return min(len(c.app.slots[b].assignments()), 1) - min(len(c.app.slots[a].assignments()), 1)
+	})
+	return numbers
+}
+
+// hostOf is the host that a slot is on, or is for, "" for none.
+func (c *container) hostOf(n int) string {
+	s := c.app.slots[n]
+	if s.unreadable {
+		s.Slot = c.rebuild(n)
 	}
-	return slotOf
+	switch {
+	case s.Current != nil && (s.Next == nil || !c.p.lost(s.Current.Host)):
+		return s.Current.Host
+	case s.Next != nil:
+		return s.Next.Host
+	case s.Host != "":
+		return s.Host
+	}
+	o, _ := c.occupant(n)
+	return o.Host
 }
 
 // slotFor is the number of the slot for a host that has none: that of the volumes which the host
-// has, or else one that is nobody's.
-func (c *container) slotFor(ip string) int {
+// has, or else one that is nobody's. It may be one of which nothing is left.
+func (c *container) slotFor(ip string, free map[int]bool) int {
 	numbers := map[int]bool{} // of volumes: whether they are here
 	for _, v := range c.bound() {
 		for at := range c.p.volumes[c.ref] {
@@ -56,14 +83,19 @@ func (c *container) slotFor(ip string) int {
 			}
 		}
 	}
-	for _, n := range slices.Sorted(maps.Keys(numbers)) {
-		if s := c.app.slots[n]; numbers[n] && c.hosts[n] == "" && len(s.hosts()) == 0 && !s.unreadable {
-			return n
+	open := func(n int) bool { return (free[n] || !c.taken(n)) && c.hosts[n] == "" }
+	n := 1
+	for !open(n) || hasKey(numbers, n) {
+		n++
+	}
+	for _, here := range slices.Sorted(maps.Keys(numbers)) {
+		if numbers[here] && open(here) {
+			n = here
+			break
 		}
 	}
-	n := 1
-	for c.taken(n) || c.hosts[n] != "" || hasKey(numbers, n) {
-		n++
+	if free[n] {
+		c.show(n, state.Slot{Generation: c.app.slots[n].Generation})
 	}
 	return n
 }
@@ -72,7 +104,7 @@ func (c *container) slotFor(ip string) int {
 // what it has, so it is updated there.
 func (c *container) ownHost(n int, s state.Slot) (host, why string) {
 	if s.Generation == 0 {
-		return c.pick(n, s)
+		return c.pick(n, s, state.ReasonNew)
 	}
 	ip := c.hosts[n]
 	switch h := c.p.hosts[ip]; {

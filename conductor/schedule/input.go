@@ -95,8 +95,6 @@ type app struct {
 	promote   string // number of the revision that a person found good
 	promoted  uint64 // index of that key, 0 if there is none
 	status    string // as stored, "" if there is none
-
-	claimed map[string]bool // services that it was noted for, see Planner.claim
 }
 
 // value is the manifest key.

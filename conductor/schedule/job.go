@@ -24,6 +24,7 @@ func (c *container) runJob() {
 		c.reviewRun(n)
 	}
 	c.findLost()
+	c.settleImage()
 	if c.manifest != nil {
 		c.due()
 	}
@@ -32,7 +33,6 @@ func (c *container) runJob() {
 			c.startRun(id)
 		}
 	}
-	c.settleImage()
 	c.forgetRuns()
 }
 
@@ -91,7 +91,7 @@ func (c *container) reviewRun(n int) {
 		c.writeRun(id, r, r.Reason)
 		c.vacate(n)
 	default:
-		c.take(s.Current.Host)
+		c.take(c.demandAt(s.Current), s.Current.Host)
 	}
 }
 
@@ -234,6 +234,9 @@ func (c *container) startRun(id string) {
 	if why == "" {
 		why = c.imageWait()
 	}
+	if why == "" && c.spec.Fenced() {
+		why = c.fenced(n)
+	}
 	var s state.Slot
 	var host string
 	if why == "" {
@@ -243,7 +246,7 @@ func (c *container) startRun(id string) {
 		c.reasons[n], c.queued[n] = why, true
 		return
 	}
-	c.take(host)
+	c.take(c.demand, host)
 	s.Current = c.assignment(&s, host, c.target, state.ReasonRun)
 	s.Current.Run = id
 	r := c.app.runs[id]

@@ -28,21 +28,33 @@ type Planner struct {
 	volumes  map[state.Ref]map[volumeAt]bool
 	versions versions
 	claims   map[string]map[state.Ref]bool // who offers or wants to offer a service, by "<app>/<service>"
+	claimed  map[state.Ref]map[string]bool // the same the other way round
 
 	places  *placement.Map
 	placed  map[state.Ref][]placed // what each container has in places
-	demands map[state.Ref]demand
+	demands map[state.Ref]map[*manifest.Manifest]*placement.Demand
 	braked  bool // so many hosts are missing that nothing is moved
 
-	results  map[state.Ref]*app // what was planned in this pass
-	dirty    map[state.Ref]bool
-	pending  map[state.Ref]bool               // containers with slots that found no host
-	waiting  map[state.Ref]map[state.Ref]bool // containers that wait for the health of another, by that
-	circular map[state.Ref]bool               // containers that were refused because they depend on themselves
-	wakes    map[state.Ref]time.Time          // when a container is to be planned again though nothing changed
-	moved    bool                             // something left or changed its place since pending ones were planned
-	moving   map[state.Ref]bool               // containers with a slot that moves for the sake of balance
-	avoid    map[avoided]time.Time            // hosts where an instance gave up, and until when they are avoided
+	results    map[state.Ref]*result // what was planned in this pass
+	turns      int                   // how often anything was planned
+	dirty      map[state.Ref]bool
+	pending    map[state.Ref]bool                 // containers with slots that found no host
+	waiting    map[state.Ref]map[state.Ref]bool   // containers that wait for the health of another, by that
+	circular   map[state.Ref]bool                 // containers that were refused because they wait for themselves
+	company    map[state.Ref]map[state.Ref]bool   // containers that must or must not be where another is, by that
+	neighbours map[state.Ref]*manifest.Manifest   // by which company was noted
+	targets    map[state.Ref]int                  // revisions that instances are to be of, as last planned
+	wakes      map[state.Ref]time.Time            // when a container is to be planned again though nothing changed
+	moved      bool                               // something left or changed its place since pending ones were planned
+	moving     map[state.Ref]bool                 // containers with a slot that moves for the sake of balance
+	avoid      map[state.Ref]map[string]time.Time // hosts where an instance gave up, and until when they are avoided
+}
+
+// result is what was planned for a container in this pass.
+type result struct {
+	app     *app
+	changes []Change
+	turn    int
 }
 
 // placed is one instance in the placement map.
@@ -51,31 +63,17 @@ type placed struct {
 	host   string
 }
 
-// demand is a container's, as long as its revision is the same.
-type demand struct {
-	*placement.Demand
-	of *manifest.Manifest
-}
-
-// avoided is a host that a container does not get on with.
-type avoided struct {
-	state.Ref
-	host string
-}
-
-// maxRounds is how often those that found no host are planned for in one pass. The next one goes on.
-const maxRounds = 5
-
-// avoidance is how long a host is avoided.
-const avoidance = 5 * time.Minute
+// avoidance is how long a host is avoided: several times as long as it takes an instance to give up,
+// or what never gets healthy would go round and round.
+const avoidance = 30 * time.Minute
 
 // NewPlanner makes a planner that knows nothing yet. newID makes ids of instances.
 func NewPlanner(newID func() string) *Planner {
 	return &Planner{newID: newID, apps: map[state.Ref]*app{}, hosts: map[string]Host{}, observed: map[state.Ref]map[string]Observed{}, refs: map[string]state.Ref{},
-		volumes: map[state.Ref]map[volumeAt]bool{}, versions: newVersions(), claims: map[string]map[state.Ref]bool{},
-		places: placement.NewMap(), placed: map[state.Ref][]placed{}, demands: map[state.Ref]demand{},
-		results: map[state.Ref]*app{}, dirty: map[state.Ref]bool{}, pending: map[state.Ref]bool{}, waiting: map[state.Ref]map[state.Ref]bool{}, circular: map[state.Ref]bool{},
-		wakes: map[state.Ref]time.Time{}, moving: map[state.Ref]bool{}, avoid: map[avoided]time.Time{}}
+		volumes: map[state.Ref]map[volumeAt]bool{}, versions: newVersions(), claims: map[string]map[state.Ref]bool{}, claimed: map[state.Ref]map[string]bool{},
+		places: placement.NewMap(), placed: map[state.Ref][]placed{}, demands: map[state.Ref]map[*manifest.Manifest]*placement.Demand{}, neighbours: map[state.Ref]*manifest.Manifest{}, targets: map[state.Ref]int{},
+		results: map[state.Ref]*result{}, company: map[state.Ref]map[state.Ref]bool{}, circular: map[state.Ref]bool{}, dirty: map[state.Ref]bool{}, pending: map[state.Ref]bool{}, waiting: map[state.Ref]map[state.Ref]bool{},
+		wakes: map[state.Ref]time.Time{}, moving: map[state.Ref]bool{}, avoid: map[state.Ref]map[string]time.Time{}}
 }
 
 // Set takes in a key as it is now. Keys that mean nothing to the planner are ignored.
@@ -136,7 +134,10 @@ func (p *Planner) touch(ref state.Ref) {
 }
 
 // Touch has a container planned again, because of a change that could not be carried out.
-func (p *Planner) Touch(ref state.Ref) { p.touch(ref) }
+func (p *Planner) Touch(ref state.Ref) {
+	p.touch(ref)
+	p.claim(ref)
+}
 
 // forget drops everything about a container of which no key is left.
 func (p *Planner) forget(ref state.Ref) {
@@ -148,7 +149,12 @@ func (p *Planner) forget(ref state.Ref) {
 		delete(m, ref)
 	}
 	delete(p.wakes, ref)
+	p.claim(ref)
+	p.accompany(ref, nil)
 	delete(p.demands, ref)
+	delete(p.targets, ref)
+	delete(p.avoid, ref)
+	maps.Copy(p.dirty, p.company[ref])
 }
 
 // setHostKey takes in what a host reported of an instance or a volume.
@@ -215,6 +221,7 @@ func (h Host) equal(o Host) bool {
 
 // Due tells whether there is anything to plan for.
 func (p *Planner) Due(now time.Time) bool {
+	p.forgive(now)
 	for _, at := range p.wakes {
 		if !at.After(now) {
 			return true
@@ -233,42 +240,85 @@ func (p *Planner) Plan(now time.Time) (changes []Change, wake time.Time) {
 			p.dirty[ref] = true
 		}
 	}
-	maps.DeleteFunc(p.avoid, func(_ avoided, until time.Time) bool { return !until.After(now) })
-	for _, ref := range slices.SortedFunc(maps.Keys(p.dirty), compareRefs) {
-		changes = append(changes, p.planOne(ref, now, nil)...)
+	p.reconsider()
+	wake = p.forgive(now)
+	p.planDirty(now)
+	if p.balance(now) {
+		p.planDirty(now)
 	}
-	clear(p.dirty)
-	changes = p.planPending(now, changes)
-	changes = p.balance(now, changes)
+	changes = p.planned()
 	clear(p.results)
 	for _, at := range p.wakes {
 		wake = earlier(wake, at)
 	}
+	if len(p.dirty) > 0 {
+		wake = now
+	}
 	return changes, wake
 }
 
-// planPending plans again for the containers that found no host, as long as something moved that may
-// have been in their way, or that they are to be near to.
-func (p *Planner) planPending(now time.Time, planned []Change) []Change {
-	for range maxRounds {
-		if !p.moved || len(p.pending) == 0 {
-			break
+// planDirty plans for what changed, and again for those whom that concerns.
+func (p *Planner) planDirty(now time.Time) {
+	for round := 0; len(p.dirty) > 0 && round < maxRounds; round++ {
+		refs := slices.SortedFunc(maps.Keys(p.dirty), compareRefs)
+		clear(p.dirty)
+		p.countAll(refs)
+		for _, ref := range refs {
+			p.planOne(ref, now, nil)
 		}
-		p.moved = false
-		again := maps.Clone(p.pending)
-		planned = slices.DeleteFunc(planned, func(c Change) bool { return again[state.RefOf(c.Key)] })
-		for _, ref := range slices.SortedFunc(maps.Keys(again), compareRefs) {
-			planned = append(planned, p.planOne(ref, now, nil)...)
-		}
+		p.reconsider()
 	}
-	return planned
 }
 
-// planOne plans for one container, with an instance that is to move, if one is.
-func (p *Planner) planOne(ref state.Ref, now time.Time, move *placement.Move) []Change {
+// planned are the changes of this pass: of a container after those of others that it found.
+func (p *Planner) planned() (changes []Change) {
+	results := slices.Collect(maps.Values(p.results))
+	slices.SortFunc(results, func(a, b *result) int { return a.turn - b.turn })
+	for _, r := range results {
+		changes = append(changes, r.changes...)
+	}
+	return changes
+}
+
+// maxRounds is how often a container is planned in a pass, because what was planned for others
+// changed what it found.
+const maxRounds = 4
+
+// countAll counts what stands in the slots of containers that were never planned: whoever is planned
+// first is to find it there.
+func (p *Planner) countAll(refs []state.Ref) {
+	for _, ref := range refs {
+		a := p.apps[ref]
+		if _, counted := p.placed[ref]; counted || a == nil {
+			continue
+		}
+		c := newContainer(p, ref, a, time.Time{})
+		c.target = a.latest()
+		if c.spec = a.revisions[c.target].parsed; c.spec == nil {
+			continue
+		}
+		c.demand = p.demandOf(ref, c.spec)
+		for _, n := range a.slotNumbers() {
+			c.countSlot(n, a.slots[n].Slot)
+		}
+		p.placed[ref] = c.placed
+	}
+}
+
+// reconsider has those planned that found no host, if something left or changed its place.
+func (p *Planner) reconsider() {
+	if p.moved {
+		maps.Copy(p.dirty, p.pending)
+		p.moved = false
+	}
+}
+
+// planOne plans for one container, with an instance that is to move, if one is. It takes the place
+// of what was planned for it in this pass before.
+func (p *Planner) planOne(ref state.Ref, now time.Time, move *placement.Move) {
 	a := p.apps[ref]
 	if a == nil {
-		return nil
+		return
 	}
 	before := p.placed[ref]
 	p.displace(before)
@@ -276,16 +326,51 @@ func (p *Planner) planOne(ref state.Ref, now time.Time, move *placement.Move) []
 	c := newContainer(p, ref, a, now)
 	c.move = move
 	c.plan()
-	p.results[ref] = c.app
+	p.turns++
+	turn, stays := p.turns, slices.Equal(before, c.placed)
+	if r := p.results[ref]; r != nil && stays {
+		turn = r.turn // others may have found it there
+	}
+	p.results[ref] = &result{c.app, c.changes, turn}
 	p.placed[ref] = c.placed
-	p.moved = p.moved || !slices.Equal(before, c.placed)
-	set(p.pending, ref, len(c.unmet) > 0)
+	if !stays {
+		p.moved = true
+		maps.Copy(p.dirty, p.company[ref])
+	}
+	if len(c.changes) > 0 {
+		maps.Copy(p.dirty, p.waiting[ref])
+	}
+	if c.app.latest() != a.latest() {
+		p.claim(ref)
+	}
+	p.forgetDemands(ref)
+	p.targets[ref] = c.target
+	set(p.pending, ref, len(c.unmet) > 0 || c.left)
 	set(p.moving, ref, c.moves())
 	delete(p.wakes, ref)
 	if !c.wake.IsZero() {
 		p.wakes[ref] = c.wake
 	}
-	return c.changes
+}
+
+// forgetDemands drops those of revisions that nothing counts by any more.
+func (p *Planner) forgetDemands(ref state.Ref) {
+	if len(p.demands[ref]) < 2 {
+		return
+	}
+	used := map[*placement.Demand]bool{}
+	for _, at := range p.placed[ref] {
+		used[at.demand] = true
+	}
+	maps.DeleteFunc(p.demands[ref], func(_ *manifest.Manifest, d *placement.Demand) bool { return !used[d] })
+}
+
+// planning is a container as this pass leaves it so far, nil if there is none.
+func (p *Planner) planning(ref state.Ref) *app {
+	if r := p.results[ref]; r != nil {
+		return r.app
+	}
+	return p.apps[ref]
 }
 
 func (p *Planner) displace(places []placed) {

@@ -21,13 +21,13 @@ func (c *container) revise() {
 	}
 }
 
-// follow has the newest revision be the manifest's. One that failed is not tried again before the
-// manifest is written again.
+// follow has the newest revision be the manifest's. One that failed, or whose update is paused, is not
+// tried again before the manifest is written again.
 func (c *container) follow() {
 	wanted := newRevision(c.manifest, c.versions, c.app.manifest.modified)
 	latest, found := c.app.revisions[c.target]
 	switch rewritten := latest.Modified != wanted.Modified; {
-	case !found, latest.Hash != wanted.Hash, latest.Verdict == state.VerdictFailed && rewritten:
+	case !found, latest.Hash != wanted.Hash, rewritten && (latest.Verdict == state.VerdictFailed || c.resumed()):
 		c.target++
 		wanted.Created = c.now.UTC()
 		wanted.Image = c.resolvedBefore(wanted)
@@ -38,6 +38,12 @@ func (c *container) follow() {
 		latest.parsed = c.manifest
 		c.writeRevision(c.target, latest, "the manifest changed, but needs no other containers")
 	}
+}
+
+// resumed tells whether the manifest was written since the update to the newest revision was paused.
+func (c *container) resumed() bool {
+	r := c.app.rollout
+	return r != nil && r.Phase == state.RolloutPaused && r.To == c.target && c.app.manifest.modified > r.modified
 }
 
 // newRevision is the revision that an accepted manifest makes.
@@ -123,7 +129,7 @@ func (c *container) settleImage() {
 }
 
 // imageWait says why an instance of the target may not be started yet, "" if it may: until the
-// image's name is resolved, one host alone finds out what it means.
+// image's name is resolved, one host alone finds out what it means. If it cannot, another may.
 func (c *container) imageWait() string {
 	if c.app.revisions[c.target].Image != "" {
 		return ""

@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/dokkaa/dokkaa/internal/state"
@@ -49,6 +50,9 @@ func (c *container) judge() {
 		c.pause(failure)
 	case spec.Update.FailureAction == manifest.FailureRollback:
 		c.rollBack(failure)
+		if r := c.app.rollout; r.Phase == state.RolloutRollingBack {
+			c.judge() // what is gone back to may be no better
+		}
 	}
 }
 
@@ -173,19 +177,29 @@ func (c *container) absent(n int) bool {
 	return host == "" && why != ""
 }
 
+// await has the update wait for a person while its canaries are healthy.
+func (c *container) await() {
+	if c.app.rollout == nil || c.frozen != "" {
+		return
+	}
+	r := c.app.rollout.Rollout
+	switch waits := c.canariesWait(); {
+	case waits && r.Phase == state.RolloutUpdating:
+		r.Phase, r.Since = state.RolloutCanary, c.now.UTC()
+		r.Reason = fmt.Sprintf("the canaries are healthy: promote revision %d, or write another manifest", c.target)
+	case !waits && r.Phase == state.RolloutCanary:
+		r.Phase, r.Since, r.Reason = state.RolloutUpdating, c.now.UTC(), ""
+	default:
+		return
+	}
+	c.writeRollout(r, orElse(r.Reason, "the canaries are not waited for any more"))
+}
+
 // progress writes how far the update got; each step sets its deadline anew.
 func (c *container) progress(arrived int) {
-	before := c.app.rollout.Rollout
-	next := before
-	next.Updated = arrived
-	if waits := c.canariesWait(); waits && before.Phase == state.RolloutUpdating {
-		next.Phase, next.Since = state.RolloutCanary, c.now.UTC()
-		next.Reason = fmt.Sprintf("the canaries are healthy: promote revision %d, or write another manifest", c.target)
-	} else if !waits && before.Phase == state.RolloutCanary {
-		next.Phase, next.Since, next.Reason = state.RolloutUpdating, c.now.UTC(), ""
-	}
-	if next != before {
-		c.writeRollout(next, fmt.Sprintf("%d of %d slots are at revision %d", arrived, len(c.wanted), c.target))
+	if r := c.app.rollout.Rollout; r.Updated != arrived {
+		r.Updated = arrived
+		c.writeRollout(r, fmt.Sprintf("%d of %d slots are at revision %d", arrived, len(c.wanted), c.target))
 	}
 }
 
@@ -211,11 +225,7 @@ func (c *container) endRollout(reason string) {
 
 // writeRollout writes the rollout's key, once in a pass.
 func (c *container) writeRollout(r state.Rollout, reason string) {
-	seen := c.now
-	if c.app.rollout != nil {
-		seen = c.app.rollout.seen
-	}
-	c.app.rollout = &rollout{Rollout: r, seen: seen}
+	c.app.rollout = &rollout{Rollout: r, modified: math.MaxUint64, seen: c.now} // later than any manifest
 	change := Change{Kind: Put, Key: c.ref.RolloutKey(), Value: marshal(r), Reason: reason}
 	for i, other := range c.changes {
 		if other.Key == change.Key {
@@ -276,7 +286,7 @@ func (c *container) room() int {
 			changing++
 		case s.Current == nil && s.Generation > 0 && c.stopFirst(): // emptied, to change
 			changing++
-		case s.Next == nil && s.Current != nil && updates(s.Current) && c.stopFirst() && !c.steady(s.Current) && !c.givenUp(s.Current):
+		case s.Next == nil && s.Current != nil && updates(s.Current) && c.current(s.Current) && c.stopFirst() && !c.steady(s.Current) && !c.givenUp(s.Current):
 			changing++
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dokkaa/dokkaa/conductor/schedule/placement"
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/manifest"
 )
@@ -22,35 +23,85 @@ func (c *container) fill() {
 		wanted[n] = true
 	}
 	for _, n := range c.app.slotNumbers() {
-		if !wanted[n] {
-			c.vacate(n)
+		if wanted[n] {
+			continue
+		}
+		c.vacate(n)
+		for _, a := range c.app.slots[n].assignments() {
+			c.take(c.demandAt(a), a.Host)
 		}
 	}
-	reviewed := map[int]state.Slot{}
-	for _, n := range c.wanted {
-		reviewed[n] = c.review(n)
+	reviewed := make([]state.Slot, len(c.wanted))
+	for i, n := range c.wanted {
+		reviewed[i] = c.review(n)
 	}
-	for n, s := range reviewed {
+	for i, n := range c.wanted {
+		s := reviewed[i]
 		c.show(n, s)
 		// A slot counts once, where it will be: what an update has beside it for a moment is no
 		// reason to move others.
-		if s.Next != nil {
-			c.take(s.Next.Host)
-		} else if s.Current != nil {
-			c.take(s.Current.Host)
-		}
+		c.countSlot(n, s)
 	}
 	c.settleImage()
 	c.begin()
+	c.await()
+	for c.stepAll() {
+	}
+	c.writeAll()
+}
+
+// writeAll writes the slots that changed: first those that end a change, which makes room for those
+// that begin one.
+func (c *container) writeAll() {
+	ordered := c.order()
+	for _, begins := range []bool{false, true} {
+		for _, n := range ordered {
+			after, stored := c.app.slots[n].Slot, c.stored(n)
+			if begins != adds(stored.Slot, after) {
+				continue
+			}
+			c.app.slots[n] = stored
+			c.write(n, after, reasonOf(stored.Slot, after, c.emptied[n]))
+		}
+	}
+}
+
+// adds tells whether a slot has an instance that it had not.
+func adds(from, to state.Slot) bool {
+	return to.Current != nil && !names(from, to.Current.Instance) || to.Next != nil && !names(from, to.Next.Instance)
+}
+
+// stepAll takes every slot one step on, and tells whether one changed: what others have to say, and
+// may do, depends on it.
+func (c *container) stepAll() (changed bool) {
 	room := c.room()
+	c.full = ""
 	for _, n := range c.order() {
-		after, why := c.step(n, c.app.slots[n].Slot, &room)
+		delete(c.reasons, n)
+		delete(c.unmet, n)
+		before := c.app.slots[n].Slot
+		after, why := c.step(n, before, &room)
 		if why != "" {
 			c.reasons[n] = why
 		}
-		stored := c.stored(n)
-		c.app.slots[n] = stored
-		c.write(n, after, reasonOf(stored.Slot, after, why))
+		c.show(n, after)
+		changed = changed || !equalSlots(before, after)
+	}
+	return changed
+}
+
+// countSlot counts a slot where it will be. One that was emptied for its successor keeps its place
+// until that starts.
+func (c *container) countSlot(n int, s state.Slot) {
+	switch {
+	case s.Next != nil:
+		c.take(c.demandAt(s.Next), s.Next.Host)
+	case s.Current != nil:
+		c.take(c.demandAt(s.Current), s.Current.Host)
+	case c.stopFirst():
+		if o, there := c.occupant(n); there {
+			c.take(c.demandFor(o.Revision), o.Host)
+		}
 	}
 }
 
@@ -88,7 +139,7 @@ func (c *container) review(n int) state.Slot {
 	if s.Next != nil && c.arrived(s.Slot) {
 		s.Current, s.Next = s.Next, nil
 	}
-	if s.Next != nil && !c.needed(s.Slot) {
+	if s.Next != nil && !c.needed(n, s.Slot) && c.unsure(s.Next) == "" {
 		s.Next = nil
 	}
 	return s.Slot
@@ -108,18 +159,20 @@ func (c *container) arrived(s state.Slot) bool {
 }
 
 // needed tells whether a next instance still serves what it was made for.
-func (c *container) needed(s state.Slot) bool {
+func (c *container) needed(n int, s state.Slot) bool {
 	next, current := s.Next, s.Current
 	switch {
 	case c.p.lost(next.Host):
 		return false
+	case c.hosts[n] != "" && next.Host != c.hosts[n]:
+		return false // there is another slot for that host
 	case updates(next) && !c.current(next), !c.current(next) && !c.same(next.Revision, current.Revision):
 		return false // the target is another by now
 	case !c.current(current) && c.current(next) && c.frozen == "":
 		return true
 	case !updates(next) && c.gaveUp(next) != "":
-		c.p.avoid[avoided{c.ref, next.Host}] = c.now.Add(avoidance)
-		return false // elsewhere, then
+		c.p.avoidHost(c.ref, next.Host, c.now)
+		return next.Reason == state.ReasonHostLost && !c.elsewhere(next)
 	}
 	switch next.Reason {
 	case state.ReasonHostLost:
@@ -133,6 +186,13 @@ func (c *container) needed(s state.Slot) bool {
 		return c.p.hosts[next.Host].refuses() == ""
 	}
 	return !c.healthy(current)
+}
+
+// elsewhere tells whether an instance that gave up where it is could be tried on another host.
+func (c *container) elsewhere(a *state.Assignment) bool {
+	defer c.as(a.Revision)()
+	host, _ := c.p.places.Pick(c.demand, c.avoiding(placement.Options{Exclude: map[string]string{}}))
+	return host != ""
 }
 
 // rebuild is what a slot whose key cannot be read surely was: the instance that runs in it.
@@ -170,6 +230,10 @@ func (c *container) step(n int, s state.Slot, room *int) (to state.Slot, why str
 	if !isUpdate(reason) && !c.current(s.Current) && c.app.rollout != nil {
 		revision = s.Current.Revision // what it changes to is a matter of the update
 	}
+	defer c.as(revision)()
+	if c.stopFirst() && c.occupied(n) {
+		return s, "waits until the instance before is gone"
+	}
 	if reason != state.ReasonHostLost {
 		if *room <= 0 || isUpdate(reason) && !c.canaryRoom() {
 			return s, c.turn(reason)
@@ -179,24 +243,58 @@ func (c *container) step(n int, s state.Slot, room *int) (to state.Slot, why str
 		}
 		*room--
 	}
-	c.leave(s.Current.Host)
+	c.leave(c.demandAt(s.Current), s.Current.Host)
 	host, why := c.choose(n, s, reason)
-	if host == "" {
-		c.take(s.Current.Host)
+	if host == "" || c.emptiedFirst(reason) {
+		c.take(c.demandAt(s.Current), s.Current.Host)
+	}
+	switch {
+	case host == "":
 		return s, why
+	case c.emptiedFirst(reason):
+		return c.empty(n, s, reason)
 	}
-	if c.emptiedFirst(reason) {
-		emptied := state.Slot{Generation: s.Generation}
-		if c.spec.Mode == manifest.Global {
-			emptied.Host = host
-		}
-		c.show(n, emptied)
-		return c.start(n, emptied)
-	}
-	c.take(host)
+	c.take(c.demand, host)
 	s.Next = c.assignment(&s, host, revision, reason)
 	c.show(n, s)
 	return s, ""
+}
+
+// empty gives up a slot's instance for its successor, which starts when it is gone.
+func (c *container) empty(n int, s state.Slot, reason string) (to state.Slot, why string) {
+	if why := c.unsure(s.Current); why != "" {
+		return s, why
+	}
+	c.emptied[n] = "stops before its successor starts: " + reason
+	to = state.Slot{Generation: s.Generation}
+	if c.spec.Mode == manifest.Global {
+		to.Host = c.hosts[n]
+	}
+	c.show(n, to)
+	to, why = c.start(n, to)
+	if to.Current != nil { // nothing was to be waited for
+		c.leave(c.demandAt(s.Current), s.Current.Host)
+		to.Current.Reason = reason
+	}
+	return to, why
+}
+
+// unsure says why it cannot be known whether an instance runs that must be gone before its successor
+// starts, "" if it can: its host may be about to start it, and tells of it only then.
+func (c *container) unsure(a *state.Assignment) string {
+	m := c.app.revisions[a.Revision].parsed
+	if _, told := c.p.observed[c.ref][a.Instance]; told || m == nil || !m.StopFirst() {
+		return ""
+	}
+	switch host, known := c.p.hosts[a.Host]; {
+	case !known:
+		return ""
+	case host.Liveness != Lost:
+		return "waits until host " + a.Host + " has told whether it runs"
+	case m.Fenced():
+		return c.fencedOn(host)
+	}
+	return ""
 }
 
 // show has the slots that come later in this pass see what this one becomes.
@@ -242,6 +340,7 @@ func (c *container) start(n int, s state.Slot) (to state.Slot, why string) {
 	if c.frozen != "" || c.app.rollout != nil && c.canaries() > 0 {
 		revision = c.frozenRevision()
 	}
+	defer c.as(revision)()
 	if c.same(revision, c.target) {
 		if why := c.imageWait(); why != "" {
 			return s, why
@@ -251,7 +350,7 @@ func (c *container) start(n int, s state.Slot) (to state.Slot, why string) {
 	if host == "" {
 		return s, why
 	}
-	c.take(host)
+	c.take(c.demand, host)
 	s.Current = c.assignment(&s, host, revision, reason)
 	c.show(n, s)
 	return s, ""
@@ -277,12 +376,21 @@ func (c *container) fenced(n int) string {
 		if host.Liveness == Missing {
 			return "waits until host " + o.Host + " is surely lost"
 		}
-		if at := host.Gone.Add(fence); at.After(c.now) {
-			c.wakeAt(at)
-			return "waits until lost host " + o.Host + " has surely stopped it"
+		if why := c.fencedOn(host); why != "" {
+			return why
 		}
 	}
 	return ""
+}
+
+// fencedOn says that a host that is lost may not have stopped yet what only it may run, "" if it has.
+func (c *container) fencedOn(host Host) string {
+	at := host.Gone.Add(fence)
+	if !at.After(c.now) {
+		return ""
+	}
+	c.wakeAt(at)
+	return "waits until lost host " + host.IP + " has surely stopped it"
 }
 
 // assignment makes a new assignment.
@@ -318,45 +426,47 @@ func (c *container) replace(n int, s state.Slot) (reason, why string) {
 	switch {
 	case c.p.lost(current.Host):
 		return c.replaceLost(n, current)
-	case !c.current(current) && c.frozen != "":
-		return "", c.frozen
-	case !c.current(current) && c.occupied(n):
+	case !c.current(current) && c.frozen == "" && c.occupied(n):
 		return "", "waits until the instance before is gone"
-	case !c.current(current):
+	case !c.current(current) && c.frozen == "":
 		if c.app.rollout != nil && c.app.rollout.Phase == state.RolloutRollingBack {
 			return state.ReasonRollback, ""
 		}
 		return state.ReasonRevision, ""
+	}
+	if !c.current(current) { // it stays of its revision, but need not stay where it is
+		defer c.as(current.Revision)()
+		why = c.frozen
+	}
+	switch unfit := c.p.places.Fits(c.demand, current.Host); {
 	case c.spec.Mode == manifest.Global:
-		return "", ""
+		return "", why
 	case host.Availability == state.Drained:
-		if why := c.pinned(n); why != "" {
-			return "", why
-		}
-		return state.ReasonDrain, ""
+		reason = state.ReasonDrain
+	case unfit != "":
+		reason = state.ReasonUnfit
+	default:
+		return "", why
 	}
-	if why := c.p.places.Fits(c.demand, current.Host); why != "" {
-		if pinned := c.pinned(n); pinned != "" {
-			return "", pinned
-		}
-		return state.ReasonUnfit, ""
+	if pinned := c.pinned(n); pinned != "" {
+		return "", pinned
 	}
-	return "", ""
+	return reason, ""
 }
 
 // replaceLost says whether an instance on a lost host is replaced.
 func (c *container) replaceLost(n int, current *state.Assignment) (reason, why string) {
-	host := c.p.hosts[current.Host]
+	host, known := c.p.hosts[current.Host]
 	disconnect := c.spec.Disconnect
 	switch {
-	case c.spec.Mode == manifest.Global:
-		return "", "host " + current.Host + " is lost"
+	case !known:
+		return state.ReasonHostLost, "" // on purpose
 	case c.p.braked:
 		return "", "host " + current.Host + " is lost, but so are too many others: nothing is moved"
 	case !disconnect.Replace:
 		return "", "host " + current.Host + " is lost, and disconnect.replace is false"
 	}
-	if at := host.Silent.Add(disconnect.LostAfter.Of()); disconnect.LostAfter > 0 && at.After(c.now) && host.IP != "" {
+	if at := host.Silent.Add(disconnect.LostAfter.Of()); disconnect.LostAfter > 0 && at.After(c.now) {
 		c.wakeAt(at)
 		return "", fmt.Sprintf("host %s is lost, and given up %v after its last word", current.Host, disconnect.LostAfter.Of())
 	}
@@ -371,24 +481,24 @@ func (c *container) choose(n int, s state.Slot, reason string) (host, why string
 	if c.spec.Mode == manifest.Global {
 		return c.ownHost(n, s)
 	}
-	if pin, why := c.pin(n); pin != "" || why != "" {
-		return pin, why
-	}
 	if reason == state.ReasonBalance {
 		return c.move.To, ""
+	}
+	if pin, why := c.pin(n); pin != "" || why != "" {
+		return pin, why
 	}
 	stays := reason == state.ReasonRevision || reason == state.ReasonRollback
 	if stays && s.Current != nil && c.p.hosts[s.Current.Host].refuses() == "" && c.p.places.Fits(c.demand, s.Current.Host) == "" {
 		return s.Current.Host, "" // where to run is a matter of balance, not of an update
 	}
-	return c.pick(n, s)
+	return c.pick(n, s, reason)
 }
 
 // reasonOf is why a slot's key is written.
-func reasonOf(from, to state.Slot, why string) string {
+func reasonOf(from, to state.Slot, emptied string) string {
 	switch {
 	case to.Current == nil && to.Next == nil:
-		return orElse(why, "the slot is empty")
+		return orElse(emptied, "the slot is empty")
 	case to.Next != nil && (from.Next == nil || from.Next.Instance != to.Next.Instance):
 		return fmt.Sprintf("%s: next on %s", to.Next.Reason, to.Next.Host)
 	case to.Current != nil && from.Next != nil && from.Next.Instance == to.Current.Instance:
