@@ -9,18 +9,8 @@ import (
 	"time"
 
 	"github.com/dokkaa/dokkaa/internal/state"
-	"github.com/dokkaa/dokkaa/manifest"
 	"github.com/dokkaa/dokkaa/skydns/zone"
 )
-
-func BenchmarkParse(b *testing.B) {
-	text := []byte(hurried)
-	for b.Loop() {
-		if _, err := manifest.Parse(text); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
 
 // BenchmarkLookup finds a service among a thousand.
 func BenchmarkLookup(b *testing.B) {

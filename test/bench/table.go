@@ -40,7 +40,7 @@ makes it. The ratio is that of the medians.
 | | cluster | | | ratio | goal | met |
 |---|---|---|---|---|---|---|
 `, r.rounds)
-	var missed []string
+	var missed reasons
 	for _, d := range r.duels {
 		what, took := d.what, d.took.spread()
 		for _, rival := range d.rivals {
@@ -49,7 +49,7 @@ makes it. The ratio is that of the medians.
 			fmt.Fprintf(b, "| %s | %s | %s | %s | %.2f | %s | %s |\n", what, took, rival.name, rival.took.spread(), ratio, asked, met)
 			what, took = "", ""
 			if rival.goal > 0 && ratio > rival.goal && rival.why != "" {
-				missed = append(missed, fmt.Sprintf("- %s, beside %s: %s.", d.what, rival.name, rival.why))
+				missed.add(d.what+", beside "+rival.name, rival.why)
 			}
 		}
 	}
@@ -57,11 +57,35 @@ makes it. The ratio is that of the medians.
 		fmt.Fprintf(b, "\nDuring the cluster's updates a container with a link asked for the page every %s: %d requests, %d failed.\n",
 			text(requestEvery), r.load.requests, r.load.failed)
 		if r.load.failed > 0 {
-			missed = append(missed, fmt.Sprintf("- no failed request during updates: the last that failed said %q.", r.load.last))
+			missed.add("no failed request", fmt.Sprintf("the last that failed said %q", r.load.last))
 		}
 	}
-	if len(missed) > 0 {
-		fmt.Fprintf(b, "\nWhere a goal was missed:\n\n%s\n", strings.Join(missed, "\n"))
+	missed.write(b)
+}
+
+// reasons are why goals were missed, each with the goals.
+type reasons struct {
+	order []string
+	goals map[string][]string
+}
+
+func (r *reasons) add(goal, why string) {
+	if r.goals == nil {
+		r.goals = map[string][]string{}
+	}
+	if r.goals[why] == nil {
+		r.order = append(r.order, why)
+	}
+	r.goals[why] = append(r.goals[why], goal)
+}
+
+func (r *reasons) write(b *strings.Builder) {
+	if len(r.order) == 0 {
+		return
+	}
+	fmt.Fprint(b, "\nWhere a goal was missed:\n\n")
+	for _, why := range r.order {
+		fmt.Fprintf(b, "- %s: %s.\n", strings.Join(r.goals[why], "; "), why)
 	}
 }
 
