@@ -28,7 +28,7 @@ func eventOf(change schedule.Change) (e state.Event, ok bool) {
 		e.Kind = "rollout"
 		var rollout state.Rollout
 		if !gone && json.Unmarshal([]byte(change.Value), &rollout) == nil {
-			e.Reason = because(fmt.Sprintf("%s from revision %d to %d", rollout.Phase, rollout.From, rollout.To), rollout.Reason)
+			e.Reason = because(fmt.Sprintf("%s from revision %d to %d", rollout.Phase, rollout.From, rollout.To), orElse(rollout.Reason, change.Reason))
 		}
 		return e, true
 	case "revisions":
@@ -55,6 +55,25 @@ func eventOf(change schedule.Change) (e state.Event, ok bool) {
 		return e, !gone && len(status.Errors) > 0
 	}
 	return e, false
+}
+
+// refusals are why manifests are refused, as events told last.
+type refusals map[state.Ref]string
+
+// news tells whether a change is news, which eventOf made e of. That a manifest is refused stands in
+// a status that is written whenever something else in it changes.
+func (r refusals) news(change schedule.Change, e state.Event) bool {
+	key, ok := state.ParseAppKey(change.Key)
+	if !ok || key.Kind != "status" {
+		return true
+	}
+	why, before := e.Reason, r[key.Ref]
+	if why == "" || change.Kind == schedule.Delete {
+		delete(r, key.Ref)
+		return false
+	}
+	r[key.Ref] = why
+	return why != before
 }
 
 // ofSlot makes e the event that a slot is given a new value, "" if it is deleted.

@@ -72,6 +72,30 @@ func TestEventsOfChanges(t *testing.T) {
 	}
 }
 
+// TestRefusalIsToldOnce: the status that it stands in is written whenever an instance changes.
+func TestRefusalIsToldOnce(t *testing.T) {
+	key, told := (state.Ref{App: "x", Name: "y"}).StatusKey(), refusals{}
+	for i, step := range []struct {
+		kind  schedule.Kind
+		value string
+		want  bool
+	}{
+		{value: `{"errors": ["a"]}`, want: true},
+		{value: `{"errors": ["a"], "healthy": 1}`},
+		{value: `{"errors": ["a", "b"]}`, want: true},
+		{value: `{"healthy": 1}`},
+		{value: `{"errors": ["a"]}`, want: true},
+		{kind: schedule.Delete},
+		{value: `{"errors": ["a"]}`, want: true},
+	} {
+		change := schedule.Change{Kind: step.kind, Key: key, Value: step.value, Reason: "what was observed changed"}
+		e, ok := eventOf(change)
+		if news := told.news(change, e); (ok && news) != step.want {
+			t.Errorf("step %d: told %v", i, ok && news)
+		}
+	}
+}
+
 func TestEventsOfHosts(t *testing.T) {
 	type hosts = map[string]schedule.Host
 	alive := schedule.Host{}

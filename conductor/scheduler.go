@@ -62,6 +62,7 @@ type term struct {
 	swept     bool            // so were those of hosts that the cluster does not know
 	written   uint64          // index of the newest own write below /apps
 	writtenAt time.Time
+	refusals  refusals
 	said      string // the last failure that was logged
 }
 
@@ -90,7 +91,7 @@ func (s *scheduler) run(ctx context.Context) error {
 
 func (s *scheduler) newTerm() *term {
 	t := &term{scheduler: s, apps: &source{mirror: s.apps}, hosts: &source{mirror: s.store.NewMirror(state.HostsDir)},
-		tracker: newHostTracker(s.hostTTL()), planner: schedule.NewPlanner(state.NewInstanceID), withdrawn: map[string]bool{}}
+		tracker: newHostTracker(s.hostTTL()), planner: schedule.NewPlanner(state.NewInstanceID), withdrawn: map[string]bool{}, refusals: refusals{}}
 	t.sources = []*source{t.apps, t.hosts, {mirror: s.store.NewMirror(state.SecretsDir)}, {mirror: s.store.NewMirror(state.ConfigsDir)}}
 	return t
 }
@@ -254,7 +255,8 @@ func (t *term) note(ctx context.Context, change schedule.Change, node store.Node
 		level = slog.LevelDebug
 	}
 	t.log.Log(ctx, level, change.Kind.String(), "key", change.Key, "reason", change.Reason)
-	if e, ok := eventOf(change); ok {
+	e, ok := eventOf(change)
+	if news := t.refusals.news(change, e); ok && news {
 		t.events.Record(e)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/manifest"
@@ -170,11 +171,22 @@ func (c *container) reportSlot(n int, slot state.Slot) state.SlotStatus {
 	if slot.Next != nil {
 		phase, reason := c.reportInstance(slot.Next, "")
 		s.Next = fmt.Sprintf("revision %d on %s: %s", slot.Next.Revision, slot.Next.Host, phase)
+		if !updates(slot.Next) {
+			s.Next = fmt.Sprintf("revision %d on %s, %s: %s", slot.Next.Revision, slot.Next.Host, because(slot.Next.Reason), phase)
+		}
 		if reason != "" {
 			s.Next += " (" + reason + ")"
 		}
 	}
 	return s
+}
+
+// because makes a reason of an assignment part of a sentence.
+func because(reason string) string {
+	if strings.HasPrefix(reason, "to ") {
+		return reason
+	}
+	return "as " + reason
 }
 
 // reportInstance is how an assigned instance is, with why it is not healthy.

@@ -129,7 +129,7 @@ func (c *container) begin() {
 	if failed := c.app.revisions[from]; from > c.target && failed.Verdict == state.VerdictFailed {
 		begun.Phase, begun.Reason = state.RolloutRollingBack, fmt.Sprintf("revision %d failed: %s", from, failed.Reason)
 	}
-	c.writeRollout(begun, fmt.Sprintf("update from revision %d to %d", from, c.target))
+	c.writeRollout(begun, orElse(begun.Reason, state.ReasonRevision))
 }
 
 // conclude writes how far the update is, and its end.
