@@ -137,7 +137,7 @@ func (a *Agent) Condition() string {
 		return "Docker was not reached yet"
 	}
 	if time.Since(last) > resync+hanging {
-		return "Docker does not answer"
+		return state.ConditionHanging
 	}
 	return ""
 }

@@ -48,6 +48,8 @@ func (c *container) replace(n int, s state.Slot) (reason, why string) {
 	switch unfit := c.p.places.Fits(c.demand, current.Host); {
 	case c.spec.Mode == manifest.Global:
 		return "", why
+	case host.Condition == state.ConditionHanging && c.sick(current):
+		reason = state.ReasonStuck
 	case host.Availability == state.Drained:
 		reason = state.ReasonDrain
 	case unfit != "":
@@ -59,6 +61,17 @@ func (c *container) replace(n int, s state.Slot) (reason, why string) {
 		return "", pinned
 	}
 	return reason, ""
+}
+
+// sick tells whether an instance was seen not to be healthy, and is not just being started.
+func (c *container) sick(a *state.Assignment) bool {
+	o, seen := c.seen(a)
+	return seen && (o.Phase == state.PhaseRunning || o.Phase == state.PhaseFailed)
+}
+
+// urgent tells whether an instance is replaced because nothing is left of it that works.
+func urgent(reason string) bool {
+	return reason == state.ReasonHostLost || reason == state.ReasonStuck
 }
 
 // replaceLost says whether an instance on a lost host is replaced.

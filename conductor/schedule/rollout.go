@@ -282,7 +282,7 @@ func (c *container) room() int {
 		s := c.app.slots[n].Slot
 		switch {
 		case c.absent(n):
-		case s.Next != nil && s.Next.Reason != state.ReasonHostLost && !c.givenUp(s.Next) && !c.held(s.Next):
+		case s.Next != nil && !urgent(s.Next.Reason) && !c.givenUp(s.Next) && !c.held(s.Next):
 			changing++
 		case s.Current == nil && s.Generation > 0 && c.stopFirst(): // emptied, to change
 			changing++

@@ -146,7 +146,7 @@ func (c *container) arrived(s state.Slot) bool {
 		return false
 	case updates(s.Next) && c.current(s.Next) && c.canaries() > 0:
 		return false // a person has to say so
-	case s.Next.Reason == state.ReasonHostLost, !c.healthy(s.Current):
+	case urgent(s.Next.Reason), !c.healthy(s.Current):
 		return true // anything is better than nothing
 	}
 	return c.steady(s.Next)
@@ -166,7 +166,7 @@ func (c *container) needed(n int, s state.Slot) bool {
 		return true
 	case !updates(next) && c.gaveUp(next) != "":
 		c.p.avoidHost(c.ref, next.Host, c.now)
-		return next.Reason == state.ReasonHostLost && !c.elsewhere(next)
+		return urgent(next.Reason) && !c.elsewhere(next)
 	}
 	switch next.Reason {
 	case state.ReasonHostLost:
@@ -228,7 +228,7 @@ func (c *container) step(n int, s state.Slot, room *int) (to state.Slot, why str
 	if c.stopFirst() && c.occupied(n) {
 		return s, "waits until the instance before is gone"
 	}
-	if reason != state.ReasonHostLost {
+	if !urgent(reason) {
 		if *room <= 0 || isUpdate(reason) && !c.canaryRoom() {
 			return s, c.turn(reason)
 		}

@@ -52,7 +52,7 @@ func (c *container) unsure(a *state.Assignment) string {
 // a lost host is not waited for, but for what may be the only writer of a volume: it must find its
 // slot taken if it comes back.
 func (c *container) emptiedFirst(reason string) bool {
-	if reason == state.ReasonHostLost {
+	if urgent(reason) {
 		return c.spec.Fenced()
 	}
 	return c.stopFirst()

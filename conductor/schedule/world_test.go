@@ -297,3 +297,7 @@ func (w *world) keysOf(app, name string) []string {
 	}
 	return keys
 }
+
+func observedOn(host string, o state.Observed) schedule.Observed {
+	return schedule.Observed{Host: host, Observed: o}
+}

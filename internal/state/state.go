@@ -28,6 +28,7 @@ const (
 	ReasonBalance  = "to balance the hosts"
 	ReasonUnfit    = "its host is not suitable any more"
 	ReasonRun      = "a run is due"
+	ReasonStuck    = "it is not healthy, and its host cannot mend it"
 )
 
 // Slot is the single authority for one wanted copy of a container; it is changed only by
@@ -129,6 +130,10 @@ type Host struct {
 	// Condition says why the host takes no new slots; empty if it does.
 	Condition string `json:"condition,omitempty"`
 }
+
+// ConditionHanging is the Condition of a host whose Docker does not answer: what runs there runs on,
+// but nothing can be started or stopped.
+const ConditionHanging = "Docker does not answer"
 
 // Availability is what the operator allows a host.
 type Availability string
