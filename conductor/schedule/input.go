@@ -127,18 +127,6 @@ func (s slot) assignments() []*state.Assignment {
 	return all
 }
 
-// hosts are those that the slot is on, or is for.
-func (s slot) hosts() []string {
-	var all []string
-	for _, a := range s.assignments() {
-		all = append(all, a.Host)
-	}
-	if len(all) == 0 && s.Host != "" {
-		all = append(all, s.Host)
-	}
-	return all
-}
-
 // revision is a revision key.
 type revision struct {
 	state.Revision

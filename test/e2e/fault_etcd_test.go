@@ -165,3 +165,9 @@ func (c *cluster) restore(host int, data string) error {
 	}
 	return os.Rename(c.backup(host), filepath.Join(data, "member"))
 }
+
+// daemonLog is what a daemon logged since a moment; daemons log on standard error.
+func (c *cluster) daemonLog(host int, daemon string, since time.Time) (string, error) {
+	return c.try("sh", "-c", `docker -H "$0" logs --since "$1" "$2" 2>&1`,
+		c.hosts.Host(host).DockerHost(), since.UTC().Format(time.RFC3339Nano), daemon)
+}

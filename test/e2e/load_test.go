@@ -24,6 +24,7 @@ func TestUnderLoad(t *testing.T) {
 	c.loader()
 
 	underLoad(t, c, "a rolling update", (*cluster).rollsOut)
+	underLoad(t, c, "an update while schedulers die", (*cluster).rollsOutWithoutSchedulers)
 	underLoad(t, c, "an update to an image that is not there", (*cluster).rollsBackBadImage)
 	underLoad(t, c, "an update that never gets healthy", (*cluster).rollsBackSick)
 	underLoad(t, c, "scale up and down", (*cluster).scalesUpAndDown)
@@ -139,18 +140,28 @@ func (c *cluster) rollsOut() {
 	})
 }
 
+// rollsOutWithoutSchedulers kills the scheduler twice in the middle of an update.
+func (c *cluster) rollsOutWithoutSchedulers() {
+	c.web(3, `"env": {"VERSION": "3"},`)
+	for range 2 {
+		time.Sleep(2 * time.Second)
+		c.kill(c.schedulerHost(), "conductor")
+	}
+	c.settled(40*time.Second, 3, 3)
+}
+
 func (c *cluster) rollsBackBadImage() {
 	before := c.instances("web")
 	c.web(3, `"image": "test/there-is-no-such-image",`)
-	c.fails(30*time.Second, "revision 3 failed", "there-is-no-such-image")
-	c.saysWhyFailed(before, c.settled(10*time.Second, 3, 2))
+	c.fails(30*time.Second, "revision 4 failed", "there-is-no-such-image")
+	c.saysWhyFailed(before, c.settled(10*time.Second, 3, 3))
 }
 
 func (c *cluster) rollsBackSick() {
 	before := c.instances("web")
 	c.web(3, `"command": ["sleep", "1000"],`)
-	c.fails(40*time.Second, "revision 4 failed", "healthy within")
-	c.saysWhyFailed(before, c.settled(10*time.Second, 3, 2))
+	c.fails(40*time.Second, "revision 5 failed", "healthy within")
+	c.saysWhyFailed(before, c.settled(10*time.Second, 3, 3))
 }
 
 // fails waits until the update has failed for a reason.
@@ -180,27 +191,27 @@ func (c *cluster) saysWhyFailed(before []instance, s state.Status) {
 }
 
 func (c *cluster) scalesUpAndDown() {
-	c.web(6, `"env": {"VERSION": "2"},`)
+	c.web(6, `"env": {"VERSION": "3"},`)
 	c.eventually(10*time.Second, "6 of web are healthy", func() error {
 		if s, err := c.status(1, "web"); err != nil || s.Healthy != 6 {
 			return fmt.Errorf("%+v, err %v", s, err)
 		}
 		return nil
 	})
-	c.web(1, `"env": {"VERSION": "2"},`)
+	c.web(1, `"env": {"VERSION": "3"},`)
 	c.healthy(30*time.Second, "web", 1)
 }
 
 // drains empties the host that the one instance is on. The loader cannot leave its own.
 func (c *cluster) drains() {
-	c.web(1, `"env": {"VERSION": "2"}, "apart": ["loader"],`)
+	c.web(1, `"env": {"VERSION": "3"}, "apart": ["loader"],`)
 	c.eventually(15*time.Second, "web is not where the loader is", func() error {
 		if all := c.instances("web"); len(all) != 1 || all[0].host == 1 {
 			return fmt.Errorf("%+v", all)
 		}
 		return nil
 	})
-	c.web(1, `"env": {"VERSION": "2"},`)
+	c.web(1, `"env": {"VERSION": "3"},`)
 	host := c.one("web").host
 	if out := c.dokkaacfg("host", "drain", c.ip(host)); !strings.Contains(out, "is empty") {
 		c.t.Errorf("drain says:\n%s", out)
@@ -212,7 +223,7 @@ func (c *cluster) drains() {
 }
 
 func (c *cluster) balancesOnJoin() {
-	c.web(5, `"env": {"VERSION": "2"},`)
+	c.web(5, `"env": {"VERSION": "3"},`)
 	c.eventually(15*time.Second, "5 of web are healthy", func() error {
 		if s, err := c.status(1, "web"); err != nil || s.Healthy != 5 {
 			return fmt.Errorf("%+v, err %v", s, err)

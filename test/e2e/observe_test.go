@@ -198,9 +198,3 @@ func (c *cluster) srv(host int, name string) ([]string, error) {
 	}
 	return all, nil
 }
-
-// daemonLog is what a daemon logged since a moment; daemons log on standard error.
-func (c *cluster) daemonLog(host int, daemon string, since time.Time) (string, error) {
-	return c.try("sh", "-c", `docker -H "$0" logs --since "$1" "$2" 2>&1`,
-		c.hosts.Host(host).DockerHost(), since.UTC().Format(time.RFC3339Nano), daemon)
-}
