@@ -208,10 +208,17 @@ func (a *Agent) pass(ctx context.Context) time.Duration {
 }
 
 // goOnUnseen does what can be done while Docker does not answer: of what was there the probes
-// still know how it is.
+// still know how it is. What is to be started has its time when Docker answers again.
 func (a *Agent) goOnUnseen(ctx context.Context) {
 	if snapshot := a.Apps.Snapshot(); snapshot.Listed && !a.sight.listed.get().IsZero() {
 		want, unreadable := a.assigned.look(snapshot)
+		a.mu.Lock()
+		for id, d := range want {
+			if m := a.recall(id); m.deadline(d).After(a.sight.listed.get()) {
+				m.assigned = time.Now()
+			}
+		}
+		a.mu.Unlock()
 		a.publish(ctx, want, unreadable, time.Now())
 	}
 }

@@ -47,6 +47,32 @@ func TestProbesDecideWhileDockerHangs(t *testing.T) {
 	})
 }
 
+// TestHangingDockerCostsNoTime: an instance that cannot be started yet is not given up for that.
+func TestHangingDockerCostsNoTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.start()
+		defer func() { b.stop() }()
+		b.assign(idA)
+		b.pass(time.Minute)
+		b.engine.set(func() { b.engine.hangs = true })
+		b.assign(idA, idB)
+		b.pass(10 * time.Minute) // twice its healthy_deadline
+		if o := b.observed(idB); o.GaveUp || o.Phase != state.PhaseStarting {
+			t.Errorf("observed: %+v", o)
+		}
+		b.engine.set(func() { b.engine.hangs, b.engine.deaf = false, errRefused })
+		b.pass(4 * time.Minute)
+		if o := b.observed(idB); o.GaveUp {
+			t.Errorf("observed before its time: %+v", o)
+		}
+		b.pass(2 * time.Minute)
+		if o := b.observed(idB); !o.GaveUp {
+			t.Errorf("observed after its time: %+v", o)
+		}
+	})
+}
+
 func TestNothingIsPublishedBeforeDockerWasSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)

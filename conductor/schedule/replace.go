@@ -48,7 +48,7 @@ func (c *container) replace(n int, s state.Slot) (reason, why string) {
 	switch unfit := c.p.places.Fits(c.demand, current.Host); {
 	case c.spec.Mode == manifest.Global:
 		return "", why
-	case host.Condition == state.ConditionHanging && c.sick(current):
+	case c.stuck(current):
 		reason = state.ReasonStuck
 	case host.Availability == state.Drained:
 		reason = state.ReasonDrain
@@ -63,10 +63,15 @@ func (c *container) replace(n int, s state.Slot) (reason, why string) {
 	return reason, ""
 }
 
-// sick tells whether an instance was seen not to be healthy, and is not just being started.
-func (c *container) sick(a *state.Assignment) bool {
-	o, seen := c.seen(a)
-	return seen && (o.Phase == state.PhaseRunning || o.Phase == state.PhaseFailed)
+// stuck tells whether an instance is not healthy on a host whose Docker hangs, which can neither
+// start, restart nor remove it.
+func (c *container) stuck(a *state.Assignment) bool {
+	return c.p.hosts[a.Host].Condition == state.ConditionHanging && !c.healthy(a)
+}
+
+// hindered tells whether an instance could not start for what is wrong with its host.
+func (c *container) hindered(a *state.Assignment) bool {
+	return c.stuck(a) || c.p.hosts[a.Host].Condition != "" && c.gaveUp(a) != ""
 }
 
 // urgent tells whether an instance is replaced because nothing is left of it that works.

@@ -60,6 +60,9 @@ func (c *container) judge() {
 func (c *container) failure(spec *manifest.Manifest) string {
 	for _, n := range c.app.slotNumbers() {
 		for _, a := range c.app.slots[n].assignments() {
+			if c.hindered(a) {
+				continue // that is no fault of the revision's
+			}
 			if why := c.gaveUp(a); why != "" && c.current(a) && (updates(a) || c.begunWith(a)) {
 				return fmt.Sprintf("slot %d on host %s: %s", n, a.Host, why)
 			}

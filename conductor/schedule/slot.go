@@ -156,7 +156,7 @@ func (c *container) arrived(s state.Slot) bool {
 func (c *container) needed(n int, s state.Slot) bool {
 	next, current := s.Next, s.Current
 	switch {
-	case c.p.lost(next.Host):
+	case c.p.lost(next.Host), c.hindered(next):
 		return false
 	case c.hosts[n] != "" && next.Host != c.hosts[n]:
 		return false // there is another slot for that host
