@@ -71,6 +71,7 @@ func (c *container) plan() {
 	c.p.accompany(c.ref, c.spec)
 	c.count()
 	if c.spec.Mode == manifest.JobMode {
+		c.endRollout("a job is not updated")
 		c.runJob()
 	} else {
 		c.fill()
@@ -130,10 +131,7 @@ func (p *Planner) accompany(ref state.Ref, m *manifest.Manifest) {
 		}
 		for _, name := range slices.Concat(m.Near, m.Apart) {
 			other := dependency(ref, manifest.Dependency{Container: name})
-			if p.company[other] == nil {
-				p.company[other] = map[state.Ref]bool{}
-			}
-			set(p.company[other], ref, matters)
+			relate(p.company, other, ref, matters)
 		}
 	}
 	note(p.neighbours[ref], false)

@@ -20,10 +20,7 @@ func dependency(ref state.Ref, d manifest.Dependency) state.Ref {
 func (c *container) dependencyWait() string {
 	for _, d := range c.spec.DependsOn {
 		on := dependency(c.ref, d)
-		if c.p.waiting[on] == nil {
-			c.p.waiting[on] = map[state.Ref]bool{}
-		}
-		c.p.waiting[on][c.ref] = true
+		relate(c.p.waiting, on, c.ref, true)
 		if !c.p.met(on, d.Condition) {
 			return joinReasons(fmt.Sprintf("waits until %s is %s", on, d.Condition), c.p.unmet(on, d.Condition))
 		}

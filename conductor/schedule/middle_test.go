@@ -130,12 +130,17 @@ func TestJobBecomesAService(t *testing.T) {
 	if s := w.status("x", "y"); s.Healthy != 1 || s.State != schedule.StateRunning {
 		t.Errorf("status: %+v", s)
 	}
+	w.put("x", "y", `{"image": "sick"}`)
+	w.settle() // an update is under way
 	w.put("x", "y", `{"image": "long", "mode": "job"}`)
 	w.settle()
 	for key, slot := range w.slots() {
 		if slot.Current == nil || slot.Current.Run == "" {
 			t.Errorf("%s: %+v", key, slot.Current)
 		}
+	}
+	if s := w.status("x", "y"); s.Rollout != nil || s.State != schedule.StateRunning {
+		t.Errorf("status: %+v", s)
 	}
 }
 

@@ -271,6 +271,16 @@ func set[K comparable](m map[K]bool, key K, in bool) {
 	}
 }
 
+// relate is set of a map of maps, in which none is empty.
+func relate[K, V comparable](m map[K]map[V]bool, key K, value V, in bool) {
+	if in && m[key] == nil {
+		m[key] = map[V]bool{}
+	}
+	if set(m[key], value, in); len(m[key]) == 0 {
+		delete(m, key)
+	}
+}
+
 func compareRefs(a, b state.Ref) int {
 	return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Name, b.Name))
 }

@@ -43,7 +43,7 @@ func (c *container) replace(n int, s state.Slot) (reason, why string) {
 	}
 	if !c.current(current) { // it stays of its revision, but need not stay where it is
 		defer c.as(current.Revision)()
-		why = c.frozen
+		why = "the update is paused"
 	}
 	switch unfit := c.p.places.Fits(c.demand, current.Host); {
 	case c.spec.Mode == manifest.Global:

@@ -87,6 +87,9 @@ func (p *Planner) forget(ref state.Ref) {
 	delete(p.demands, ref)
 	delete(p.targets, ref)
 	delete(p.avoid, ref)
+	for on := range p.waiting {
+		relate(p.waiting, on, ref, false)
+	}
 	maps.Copy(p.dirty, p.company[ref])
 }
 

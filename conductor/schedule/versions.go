@@ -33,10 +33,7 @@ func (p *Planner) setVersion(key string, there bool) {
 		return
 	}
 	name := parts[0] + "/" + parts[1]
-	if all[name] == nil {
-		all[name] = map[int]bool{}
-	}
-	set(all[name], version, there)
+	relate(all, name, version, there)
 	for ref := range p.apps {
 		if ref.App == parts[0] {
 			p.dirty[ref] = true
