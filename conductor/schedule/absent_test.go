@@ -6,6 +6,7 @@ import (
 
 	"github.com/dokkaa/dokkaa/conductor/schedule"
 	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/manifest"
 )
 
 // TestUpdateWithALostHost: an instance that waits for its lost host does not make an update fail.
@@ -23,7 +24,8 @@ func TestUpdateWithALostHost(t *testing.T) {
 			if name == "volume" {
 				for key, slot := range w.slots() {
 					k, _ := state.ParseAppKey(key)
-					w.write(state.VolumeKey(slot.Current.Host, "v"+key[len(key)-1:]), marshal(t, state.Volume{Ref: k.Ref, Slot: k.Item, Volume: "data"}))
+					name := manifest.Volume{Name: "data", AccessMode: manifest.SingleWriter}.DockerName(k.App, k.Name, k.Item)
+					w.write(state.VolumeKey(slot.Current.Host, name), marshal(t, state.Volume{Ref: k.Ref, Slot: k.Item, Volume: "data"}))
 				}
 			}
 			w.set("10.0.0.2", schedule.Lost)

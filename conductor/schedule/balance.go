@@ -31,7 +31,8 @@ func (p *Planner) balance(now time.Time) (moves bool) {
 		return index[ip]
 	})
 	if found {
-		p.planOne(refs[move.Demand], now, &move)
+		p.move, p.mover = &move, refs[move.Demand]
+		p.planOne(p.mover, now)
 		p.reconsider()
 	}
 	return found

@@ -248,6 +248,11 @@ func (c *container) vacate(n int) {
 			return
 		}
 	}
+	for _, a := range s.assignments() {
+		if len(c.placed) > 0 {
+			c.leave(c.demandAt(a), a.Host)
+		}
+	}
 	switch {
 	case c.vacant(n):
 		c.change(Change{Kind: Delete, Key: c.ref.SlotKey(n), PrevIndex: s.modified, Reason: "nothing runs in the slot any more"})

@@ -45,7 +45,7 @@ func (p *Planner) met(ref state.Ref, condition string) bool {
 
 // unmet says more of why a container has not come so far, "" if there is nothing to say.
 func (p *Planner) unmet(ref state.Ref, condition string) string {
-	a := p.apps[ref]
+	a := p.planning(ref)
 	switch {
 	case a == nil || a.manifest == nil:
 		return "there is no such container"

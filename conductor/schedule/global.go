@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/dokkaa/dokkaa/internal/state"
-	"github.com/dokkaa/dokkaa/manifest"
 )
 
 // globalSlots are the slots of a container that runs on each suitable host: one for each. The slot
@@ -23,9 +22,6 @@ func (c *container) globalSlots() (wanted []int) {
 		case c.vacant(n):
 			free[n] = true
 		}
-	}
-	if before := c.app.revisions[c.frozenRevision()].parsed; c.frozen != "" && before.Mode != manifest.Global {
-		return wanted // what new ones would be of did not run everywhere
 	}
 	for _, ip := range slices.SortedFunc(maps.Keys(c.p.hosts), compareIPs) {
 		if has[ip] {
@@ -77,9 +73,9 @@ func (c *container) hostOf(n int) string {
 func (c *container) slotFor(ip string, free map[int]bool) int {
 	numbers := map[int]bool{} // of volumes: whether they are here
 	for _, v := range c.bound() {
-		for at := range c.p.volumes[c.ref] {
-			if at.volume == v.Name && at.slot > 0 {
-				numbers[at.slot] = numbers[at.slot] || at.host == ip
+		for name, held := range c.p.volumes[c.ref] {
+			if held.slot > 0 && name == v.DockerName(c.ref.App, c.ref.Name, held.slot) {
+				numbers[held.slot] = numbers[held.slot] || held.hosts[ip]
 			}
 		}
 	}

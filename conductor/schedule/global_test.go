@@ -7,6 +7,7 @@ import (
 
 	"github.com/dokkaa/dokkaa/conductor/schedule"
 	"github.com/dokkaa/dokkaa/internal/state"
+	"github.com/dokkaa/dokkaa/manifest"
 )
 
 // hostsOfSlots is where each slot's current instance is, by key.
@@ -50,7 +51,8 @@ func TestGlobalKeepsItsSlots(t *testing.T) {
 func TestGlobalFindsItsVolumes(t *testing.T) {
 	w := newWorld(t, 4)
 	for slot, host := range map[int]string{1: "10.0.0.3", 2: "10.0.0.1", 5: "10.0.0.2"} {
-		w.write(state.VolumeKey(host, fmt.Sprintf("x---log---%d---data", slot)),
+		name := manifest.Volume{Name: "data", AccessMode: manifest.SingleWriter}.DockerName("x", "log", slot)
+		w.write(state.VolumeKey(host, name),
 			fmt.Sprintf(`{"app": "x", "name": "log", "slot": %d, "volume": "data", "driver": "local"}`, slot))
 	}
 	w.allow("10.0.0.3", state.Cordoned)

@@ -25,7 +25,7 @@ func (c *container) pick(n int, s state.Slot, reason string) (host, why string) 
 		options.Exclude[a.Host] = "runs there now"
 	}
 	host, refusals := c.p.places.Pick(c.demand, c.avoiding(options))
-	if host == "" && len(c.p.avoid[c.ref]) > 0 && (s.Current == nil || urgent(reason)) {
+	if host == "" && len(c.p.avoid[c.ref]) > 0 && (s.Current == nil || urgent(reason) || isUpdate(reason)) {
 		host, refusals = c.p.places.Pick(c.demand, options)
 	}
 	if host == "" {

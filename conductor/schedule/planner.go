@@ -22,7 +22,8 @@ type Planner struct {
 	hosts    map[string]Host
 	observed map[state.Ref]map[string]Observed // by instance
 	refs     map[string]state.Ref              // whose instance it is that a host reports, by "<ip>/<instance>"
-	volumes  map[state.Ref]map[volumeAt]bool
+	volumes  map[state.Ref]map[string]volume   // by their names in Docker
+	owners   map[string]state.Ref              // whose volume it is that a host has, by "<ip>/<name in Docker>"
 	versions versions
 	claims   map[string]map[state.Ref]bool // who offers or wants to offer a service, by "<app>/<service>"
 	claimed  map[state.Ref]map[string]bool // the same the other way round
@@ -43,6 +44,8 @@ type Planner struct {
 	targets    map[state.Ref]int                  // revisions that instances are to be of, as last planned
 	wakes      map[state.Ref]time.Time            // when a container is to be planned again though nothing changed
 	moved      bool                               // something left or changed its place since pending ones were planned
+	move       *placement.Move                    // of an instance, that is planned in this pass to balance the hosts
+	mover      state.Ref                          // whose instance that is
 	moving     map[state.Ref]bool                 // containers with a slot that moves for the sake of balance
 	avoid      map[state.Ref]map[string]time.Time // hosts where an instance gave up, and until when they are avoided
 }
@@ -67,7 +70,7 @@ const avoidance = 30 * time.Minute
 // NewPlanner makes a planner that knows nothing yet. newID makes ids of instances.
 func NewPlanner(newID func() string) *Planner {
 	return &Planner{newID: newID, apps: map[state.Ref]*app{}, hosts: map[string]Host{}, observed: map[state.Ref]map[string]Observed{}, refs: map[string]state.Ref{},
-		volumes: map[state.Ref]map[volumeAt]bool{}, versions: newVersions(), claims: map[string]map[state.Ref]bool{}, claimed: map[state.Ref]map[string]bool{},
+		volumes: map[state.Ref]map[string]volume{}, owners: map[string]state.Ref{}, versions: newVersions(), claims: map[string]map[state.Ref]bool{}, claimed: map[state.Ref]map[string]bool{},
 		places: placement.NewMap(), placed: map[state.Ref][]placed{}, demands: map[state.Ref]map[*manifest.Manifest]*placement.Demand{}, neighbours: map[state.Ref]*manifest.Manifest{}, targets: map[state.Ref]int{},
 		results: map[state.Ref]*result{}, company: map[state.Ref]map[state.Ref]bool{}, circular: map[state.Ref]bool{}, dirty: map[state.Ref]bool{}, pending: map[state.Ref]bool{}, waiting: map[state.Ref]map[state.Ref]bool{},
 		wakes: map[state.Ref]time.Time{}, moving: map[state.Ref]bool{}, avoid: map[state.Ref]map[string]time.Time{}}
@@ -102,6 +105,7 @@ func (p *Planner) Plan(now time.Time) (changes []Change, wake time.Time) {
 	}
 	changes = p.planned()
 	clear(p.results)
+	p.move, p.mover = nil, state.Ref{}
 	for _, at := range p.wakes {
 		wake = earlier(wake, at)
 	}
@@ -118,7 +122,7 @@ func (p *Planner) planDirty(now time.Time) {
 		clear(p.dirty)
 		p.countAll(refs)
 		for _, ref := range refs {
-			p.planOne(ref, now, nil)
+			p.planOne(ref, now)
 		}
 		p.reconsider()
 	}
@@ -167,9 +171,8 @@ func (p *Planner) reconsider() {
 	}
 }
 
-// planOne plans for one container, with an instance that is to move, if one is. It takes the place
-// of what was planned for it in this pass before.
-func (p *Planner) planOne(ref state.Ref, now time.Time, move *placement.Move) {
+// planOne plans for one container. It takes the place of what was planned for it in this pass before.
+func (p *Planner) planOne(ref state.Ref, now time.Time) {
 	a := p.apps[ref]
 	if a == nil {
 		return
@@ -178,7 +181,9 @@ func (p *Planner) planOne(ref state.Ref, now time.Time, move *placement.Move) {
 	p.displace(before)
 	delete(p.placed, ref)
 	c := newContainer(p, ref, a, now)
-	c.move = move
+	if ref == p.mover {
+		c.move = p.move
+	}
 	c.plan()
 	p.turns++
 	turn, stays := p.turns, slices.Equal(before, c.placed)

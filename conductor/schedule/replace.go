@@ -103,7 +103,7 @@ func (c *container) replaceLost(n int, current *state.Assignment) (reason, why s
 
 // choose finds the host for one more instance of a slot, or says why there is none.
 func (c *container) choose(n int, s state.Slot, reason string) (host, why string) {
-	if c.spec.Mode == manifest.Global {
+	if c.hosts[n] != "" {
 		return c.ownHost(n, s)
 	}
 	if reason == state.ReasonBalance {

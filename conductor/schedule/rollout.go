@@ -125,6 +125,9 @@ func (c *container) begin() {
 		}
 	}
 	r := c.app.rollout
+	if from == 0 && r != nil {
+		from = r.From // what was emptied for another update
+	}
 	if from == 0 || c.frozen != "" || r != nil && c.same(r.To, c.target) {
 		return
 	}

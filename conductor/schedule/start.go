@@ -82,7 +82,9 @@ func (c *container) start(n int, s state.Slot) (to state.Slot, why string) {
 		}
 	}
 	if c.frozen != "" || c.app.rollout != nil && c.canaries() > 0 {
-		revision = c.frozenRevision()
+		if revision = c.frozenRevision(); revision == 0 {
+			return s, orElse(c.frozen, "waits until the canaries are promoted")
+		}
 	}
 	defer c.as(revision)()
 	if c.same(revision, c.target) {
@@ -101,12 +103,18 @@ func (c *container) start(n int, s state.Slot) (to state.Slot, why string) {
 }
 
 // frozenRevision is what a new slot gets while the update is paused, or waits for a person: what the
-// others are.
+// others are. It is 0 if they are of another mode, and so in other slots.
 func (c *container) frozenRevision() int {
-	if c.app.rollout != nil && c.app.revisions[c.app.rollout.From].parsed != nil {
-		return c.app.rollout.From
+	if c.app.rollout == nil {
+		return c.target
 	}
-	return c.target
+	switch before := c.app.revisions[c.app.rollout.From].parsed; {
+	case before == nil:
+		return c.target
+	case before.Mode != c.spec.Mode:
+		return 0
+	}
+	return c.app.rollout.From
 }
 
 // fenced says why the slot of a volume's only writer may not be filled yet: an instance on a host

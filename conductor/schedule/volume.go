@@ -10,32 +10,40 @@ import (
 	"github.com/dokkaa/dokkaa/manifest"
 )
 
-// volumeAt is a volume that a host has. Slot 0 is of all slots.
-type volumeAt struct {
-	host, name, volume string // name in Docker
-	slot               int
+// volume is one that hosts of the cluster have. Slot 0 is of all slots.
+type volume struct {
+	slot  int
+	hosts map[string]bool
 }
 
 func (p *Planner) setVolume(key state.HostKey, v state.Volume) {
 	if p.volumes[v.Ref] == nil {
-		p.volumes[v.Ref] = map[volumeAt]bool{}
+		p.volumes[v.Ref] = map[string]volume{}
 	}
-	p.volumes[v.Ref][volumeAt{host: key.IP, name: key.Item, volume: v.Volume, slot: v.Slot}] = true
+	held := p.volumes[v.Ref][key.Item]
+	if held.slot = v.Slot; held.hosts == nil {
+		held.hosts = map[string]bool{}
+	}
+	held.hosts[key.IP] = true
+	p.volumes[v.Ref][key.Item] = held
+	p.owners[key.IP+"/"+key.Item] = v.Ref
 	p.touch(v.Ref)
 }
 
 func (p *Planner) unsetVolume(key state.HostKey) {
-	for ref, all := range p.volumes {
-		for at := range all {
-			if at.host == key.IP && at.name == key.Item {
-				delete(all, at)
-				p.touch(ref)
-			}
-		}
-		if len(all) == 0 {
-			delete(p.volumes, ref)
-		}
+	ref, known := p.owners[key.IP+"/"+key.Item]
+	if !known {
+		return
 	}
+	delete(p.owners, key.IP+"/"+key.Item)
+	delete(p.volumes[ref][key.Item].hosts, key.IP)
+	if len(p.volumes[ref][key.Item].hosts) == 0 {
+		delete(p.volumes[ref], key.Item)
+	}
+	if len(p.volumes[ref]) == 0 {
+		delete(p.volumes, ref)
+	}
+	p.touch(ref)
 }
 
 // bound are the volumes of the container that are on one host only.
@@ -52,11 +60,7 @@ func (c *container) bound() (volumes []manifest.Volume) {
 func (c *container) holders(n int) []string {
 	hosts := map[string]bool{}
 	for _, v := range c.bound() {
-		for at := range c.p.volumes[c.ref] {
-			if at.volume == v.Name && (at.slot == 0 || at.slot == n) {
-				hosts[at.host] = true
-			}
-		}
+		maps.Copy(hosts, c.p.volumes[c.ref][v.DockerName(c.ref.App, c.ref.Name, n)].hosts)
 		if v.AccessMode == manifest.SingleHost {
 			for _, s := range c.app.slots {
 				for _, a := range s.assignments() {
