@@ -36,7 +36,11 @@ func TestOpenRefuses(t *testing.T) {
 	key := NewKey()
 	text := key.Seal([]byte("s3cret"), name)
 	damaged := []byte(text)
-	damaged[len(damaged)-5] ^= 1
+	if at := len(damaged) - 5; damaged[at] == 'A' { // still base64
+		damaged[at] = 'B'
+	} else {
+		damaged[at] = 'A'
+	}
 	for what, test := range map[string]struct {
 		key        Key
 		text, name string
