@@ -130,9 +130,15 @@ func (c *cluster) rollsOut() {
 	before := c.instances("web")
 	c.web(3, `"env": {"VERSION": "2"},`)
 	c.settled(15*time.Second, 3, 2)
-	c.eventually(15*time.Second, "the former instances are gone", func() error {
+	c.goneAll(before)
+}
+
+// goneAll waits until none of the instances runs any more, and those that do have their names.
+func (c *cluster) goneAll(before []instance) {
+	c.t.Helper()
+	c.eventually(40*time.Second, "the former instances are gone", func() error {
 		for _, i := range c.instances("web") {
-			if slices.Contains(before, i) {
+			if slices.Contains(before, i) || strings.Contains(i.name, "next") {
 				return fmt.Errorf("%+v still runs", i)
 			}
 		}
@@ -142,12 +148,14 @@ func (c *cluster) rollsOut() {
 
 // rollsOutWithoutSchedulers kills the scheduler twice in the middle of an update.
 func (c *cluster) rollsOutWithoutSchedulers() {
+	before := c.instances("web")
 	c.web(3, `"env": {"VERSION": "3"},`)
 	for range 2 {
 		time.Sleep(2 * time.Second)
 		c.kill(c.schedulerHost(), "conductor")
 	}
 	c.settled(40*time.Second, 3, 3)
+	c.goneAll(before)
 }
 
 func (c *cluster) rollsBackBadImage() {
