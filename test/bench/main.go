@@ -21,7 +21,7 @@ import (
 type options struct {
 	Out         string   `help:"File to write the tables to, beside standard output." type:"path"`
 	Only        []string `help:"What to measure, of ${enum}; all if not given." enum:"${parts}"`
-	Rounds      int      `help:"How often each start and restart is measured." default:"10"`
+	Rounds      int      `help:"How often each start and restart is measured." default:"8"`
 	Outages     int      `help:"How often each outage is measured." default:"3"`
 	Cluster     string   `help:"Name of the cluster to make." default:"e2ebench"`
 	Subnet      string   `help:"Its network." default:"10.116.0.0/24"`

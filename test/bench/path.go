@@ -23,7 +23,7 @@ type paths struct {
 
 const (
 	// pathRounds is how often that is measured: enough for a quantile of 99 %.
-	pathRounds = 150
+	pathRounds = 100
 	// pathPause is after what was refused, until the conductor does not look what became of it.
 	pathPause = 400 * time.Millisecond
 )

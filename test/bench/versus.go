@@ -77,7 +77,7 @@ func (v *versus) starts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(v.startsOf(ctx, 10, v.Rounds/2), v.startsOf(ctx, 50, v.Rounds/3))
+	return errors.Join(v.startsOf(ctx, 10, v.Rounds/2), v.startsOf(ctx, 50, (v.Rounds+1)/3))
 }
 
 func (v *versus) startsOf(ctx context.Context, n, rounds int) error {
