@@ -82,6 +82,39 @@ func TestJobIsRestartedWithinItsAttempts(t *testing.T) {
 	})
 }
 
+// TestJobCutShort: a run that ended with its host is run again, unless it must not, and is no failure.
+// What it ends with otherwise while no conductor looks is its own.
+func TestJobCutShort(t *testing.T) {
+	for name, test := range map[string]struct {
+		fields, status string
+		again          bool
+	}{
+		"by its host":                    {"", "Exited (255) 1 second ago", true},
+		"by its host, and it must fail":  {`, "on_host_loss": "fail"`, "Exited (255) 1 second ago", false},
+		"by itself while nobody watches": {"", "Exited (2) 1 second ago", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			life(t, func(t *testing.T, b *bench) {
+				b.assignRun(test.fields)
+				b.pass(10 * time.Second)
+				b.stop()
+				b.engine.end("c-"+idA, test.status)
+				b.start()
+				b.pass(10 * time.Second)
+				o := b.observed(idA)
+				if runs := o.Phase == state.PhaseHealthy; runs != test.again || o.GaveUp || runs && o.Reason != "" {
+					t.Errorf("observed: %+v", o)
+				}
+				b.engine.end("c-"+idA, "Exited (255) 1 second ago") // which somebody saw
+				b.pass(10 * time.Second)
+				if o := b.observed(idA); o.Phase != state.PhaseEnded || o.ExitCode == nil {
+					t.Errorf("then: %+v", o)
+				}
+			})
+		})
+	}
+}
+
 func TestJobWithoutAReadableRevisionStaysEnded(t *testing.T) {
 	life(t, func(t *testing.T, b *bench) {
 		b.assignRun("")

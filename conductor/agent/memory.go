@@ -103,6 +103,8 @@ func (a *Agent) notice(want map[string]Desired, now time.Time) (ended []engine.C
 			}
 			m.review(d, v, now)
 		case c.Status == engine.StatusExited && m.halted: // not by itself
+		case c.Status == engine.StatusExited && !m.seen && d.cutShort(c):
+			m.judged = true // to be run again, as on another host
 		case c.Status == engine.StatusExited && m.ends(wanted && d.job()):
 			if v.Health == Healthy && now.Sub(m.since) > settled { // and nobody looked since it had
 				m.failures = 0

@@ -40,6 +40,12 @@ func (d Desired) job() bool {
 	return d.Run != "" || d.Manifest != nil && d.Manifest.Mode == manifest.JobMode
 }
 
+// cutShort tells whether a run of a job, which nobody saw end, ended with its host, and not by itself:
+// Docker has no exit code of its own for what it does not find any more after the power failed.
+func (d Desired) cutShort(c engine.Container) bool {
+	return d.job() && exitCode(c) == "255" && (d.Manifest == nil || d.Manifest.OnHostLoss != manifest.RunFail)
+}
+
 // restartAt is when an instance may be started again that just failed for so many times in a row,
 // and was restarted at these times, the last one last. Over says why it is not started any more.
 func restartAt(p manifest.Restart, failures int, restarts []time.Time, now time.Time) (at time.Time, over string) {
