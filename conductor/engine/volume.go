@@ -27,13 +27,16 @@ type Mount struct {
 // ensureVolume makes the volume of a mount unless it is there. One that Docker made otherwise, or
 // that is not ours, is refused: what is in it is not what the manifest means.
 func (e *Engine) ensureVolume(ctx context.Context, client *dockerclient.Client, m Mount) error {
-	labels := volumeLabels(m.Volume, e.Cluster())
-	// The answer is the volume, also where it was there before.
-	made, err := client.CreateVolume(dockerclient.CreateVolumeOptions{Name: m.Name, Driver: m.Driver, DriverOpts: m.DriverOpts,
-		Labels: labels, Context: ctx})
-	switch {
-	case err != nil:
+	_, err := client.CreateVolume(dockerclient.CreateVolumeOptions{Name: m.Name, Driver: m.Driver, DriverOpts: m.DriverOpts,
+		Labels: volumeLabels(m.Volume, e.Cluster()), Context: ctx})
+	if err != nil {
 		return fmt.Errorf("create volume %s: %w", m.Name, err)
+	}
+	// The answer says nothing of the labels and options of one that is older than the Engine's process.
+	var made dockerclient.Volume
+	switch err := e.Docker.Get(ctx, "/volumes/"+url.PathEscape(m.Name), nil, &made); {
+	case err != nil:
+		return fmt.Errorf("inspect volume %s: %w", m.Name, err)
 	case made.Labels[LabelCluster] != e.Cluster():
 		return fmt.Errorf("the name %s is taken by a volume that is not of this cluster", m.Name)
 	case !maps.Equal(made.Options, m.DriverOpts):

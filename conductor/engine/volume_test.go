@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -60,6 +61,9 @@ func testVolumes(t *testing.T, h *testHost) {
 		t.Errorf("another cluster's volumes: %v, %v", got, err)
 	}
 
+	if err := errors.Join(h.KillDocker(t.Context()), h.StartDocker(t.Context())); err != nil {
+		t.Fatal(err)
+	}
 	s.Instance, s.Name = "iagain", "dummy---nginx---next-iagain" // its successor
 	id = h.run(t, s)
 	if kept, err := os.ReadFile(h.inside(t, id, "/srv/data/kept")); string(kept) != "kept" {
