@@ -33,6 +33,7 @@ func (c *cluster) mark() string {
 // keepsVolume: what has a volume on a lost host waits for it, says so, and is there again with it.
 func (c *cluster) keepsVolume(lost int) {
 	c.place(lost, "db", db)
+	c.calm(20 * time.Second)
 	before, mark := c.one("db"), c.mark()
 	bystanders := without(c.instances(""), lost)
 	if err := c.hosts.Host(lost).PowerOff(c.t.Context()); err != nil {
@@ -63,7 +64,7 @@ func (c *cluster) keepsVolume(lost int) {
 	c.untouched(bystanders, "bystander", "db", "nginx", "crawler")
 	c.remove(1, "db")
 	c.gone(30*time.Second, "db")
-	c.dokkaacfg("volume", "rm", "--yes", "dummy/db/1/data")
+	c.dokkaacfg("volume", "rm", "--yes", c.ip(before.host), "dummy---db---data")
 }
 
 // survivesPowerCutAtWork: the power fails while there is a volume, a job and an update under way.
@@ -124,6 +125,6 @@ func (c *cluster) survivesPowerCutAtWork() {
 	c.put(1, "nginx", c.manifest("nginx"))
 	c.remove(1, "db")
 	c.gone(30*time.Second, "db")
-	c.dokkaacfg("volume", "rm", "--yes", "dummy/db/1/data")
+	c.dokkaacfg("volume", "rm", "--yes", c.ip(before.host), "dummy---db---data")
 	c.calm(60 * time.Second)
 }
