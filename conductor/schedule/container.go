@@ -24,13 +24,14 @@ type container struct {
 	versions manifest.Versions  // of the secrets and configs that it uses
 	errors   []string           // why it was refused
 
-	target int                // revision that all instances are to be of, 0 if there is none
-	spec   *manifest.Manifest // of the target
-	demand *placement.Demand  // of the target
-	frozen string             // why no instance is replaced by one of the target, "" if they are
-	wanted []int              // slots
-	hosts  map[int]string     // the host that a slot is for, of a global container
-	queued map[int]bool       // slots that runs of a job wait for
+	target  int                // revision that all instances are to be of, 0 if there is none
+	spec    *manifest.Manifest // of the target
+	demand  *placement.Demand  // of the target
+	frozen  string             // why no instance is replaced by one of the target, "" if they are
+	wanted  []int              // slots
+	hosts   map[int]string     // the host that a slot is for, of a global container
+	queued  map[int]bool       // slots that runs of a job wait for
+	nextRun time.Time          // of a job, zero if none is to come
 
 	move    *placement.Move // of an instance to another host, to balance them; nil for none
 	changes []Change

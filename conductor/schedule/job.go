@@ -25,9 +25,7 @@ func (c *container) runJob() {
 	}
 	c.findLost()
 	c.settleImage()
-	if c.manifest != nil {
-		c.due()
-	}
+	c.due()
 	for _, id := range c.runIDs() {
 		if c.app.runs[id].Phase == state.RunPending {
 			c.startRun(id)
@@ -153,6 +151,7 @@ func (c *container) due() {
 	}
 	tick, next := c.tick()
 	c.wakeAt(next)
+	c.nextRun = next
 	if tick.IsZero() {
 		return
 	}

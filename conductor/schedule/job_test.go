@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dokkaa/dokkaa/conductor/schedule"
 	"github.com/dokkaa/dokkaa/internal/state"
 )
 
@@ -101,5 +102,23 @@ func TestRunWithoutItsSlot(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestScheduleGoesOnWhileRefused: what is in force is the manifest before.
+func TestScheduleGoesOnWhileRefused(t *testing.T) {
+	w := newWorld(t, 1)
+	w.put("x", "job", `{"image": "good", "mode": "job", "schedule": "*/10 * * * *"}`)
+	w.settle()
+	if s := w.status("x", "job"); s.State != schedule.StateScheduled || s.Run != "next run at 2014-06-01T12:10:00Z" {
+		t.Errorf("status: %+v", s)
+	}
+	w.put("x", "job", `{"image": "good", "mode": "job", "schedule": "10 minutes"}`)
+	w.settle()
+	w.now = w.now.Add(10 * time.Minute)
+	w.settle()
+	if s := w.status("x", "job"); s.State != "completed" || len(s.Errors) != 1 ||
+		s.Run != "run 20140601t121000z: completed, exit code 0; next run at 2014-06-01T12:20:00Z" {
+		t.Errorf("status: %+v", s)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/manifest"
@@ -13,13 +14,14 @@ import (
 
 // States of a container as a whole.
 const (
-	StateRefused  = "refused" // the manifest, and nothing runs from an earlier one
-	StateStopped  = "stopped" // scale 0
-	StatePending  = "pending"
-	StateUpdating = "updating"
-	StateRunning  = "running"
-	StateStopping = "stopping" // scale 0, and something still runs
-	StatePaused   = "paused"   // an update failed, and waits for another manifest
+	StateRefused   = "refused" // the manifest, and nothing runs from an earlier one
+	StateStopped   = "stopped" // scale 0
+	StatePending   = "pending"
+	StateUpdating  = "updating"
+	StateRunning   = "running"
+	StateScheduled = "scheduled" // a job whose first run is to come
+	StateStopping  = "stopping"  // scale 0, and something still runs
+	StatePaused    = "paused"    // an update failed, and waits for another manifest
 )
 
 // A job that does not run has the phase of its last run as its state.
@@ -99,18 +101,26 @@ func (c *container) reportRuns(status *state.Status, wanted map[int]bool) {
 		}
 	}
 	maps.Copy(wanted, c.queued)
-	if len(ids) == 0 {
-		return
+	var said []string
+	if len(ids) > 0 {
+		id := ids[len(ids)-1]
+		said = append(said, reportRun(id, c.app.runs[id].Run))
 	}
-	id := ids[len(ids)-1]
-	r := c.app.runs[id]
-	status.Run = "run " + id + ": " + string(r.Phase)
+	if !c.nextRun.IsZero() {
+		said = append(said, "next run at "+c.nextRun.UTC().Format(time.RFC3339))
+	}
+	status.Run = strings.Join(said, "; ")
+}
+
+func reportRun(id string, r state.Run) string {
+	text := "run " + id + ": " + string(r.Phase)
 	if r.ExitCode != nil {
-		status.Run += fmt.Sprintf(", exit code %d", *r.ExitCode)
+		text += fmt.Sprintf(", exit code %d", *r.ExitCode)
 	}
 	if r.Reason != "" {
-		status.Run += " (" + r.Reason + ")"
+		text += " (" + r.Reason + ")"
 	}
+	return text
 }
 
 // maxSlots is how many slots a status shows: a value in etcd is limited, and so is a reader.
@@ -143,8 +153,10 @@ func (c *container) stateOf(s state.Status, changing bool) string {
 		return StatePaused
 	case changing:
 		return StateUpdating
-	case s.Run != "" && s.Wanted == 0:
+	case s.Wanted == 0 && c.app.lastRun().Phase != "":
 		return string(c.app.lastRun().Phase)
+	case s.Wanted == 0 && !c.nextRun.IsZero():
+		return StateScheduled
 	case s.Wanted == 0 && len(s.Slots) == 0:
 		return StateStopped
 	case s.Wanted == 0:

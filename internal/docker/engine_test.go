@@ -220,8 +220,8 @@ func TestWords(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	plain := fmt.Errorf("start container: %w", &dockerclient.Error{Status: 500, Message: "no JSON"})
-	if got := Words(plain); got != plain.Error() {
-		t.Errorf("%q, want %q", got, plain)
+	if got, want := Words(plain), "start container: no JSON"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

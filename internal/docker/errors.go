@@ -50,9 +50,10 @@ func Words(err error) string {
 	var refusal *dockerclient.Error
 	if errors.As(err, &refusal) {
 		var answer struct{ Message string }
-		if json.Unmarshal([]byte(refusal.Message), &answer) == nil && answer.Message != "" {
-			text = strings.ReplaceAll(text, refusal.Error(), answer.Message)
+		if json.Unmarshal([]byte(refusal.Message), &answer) != nil || answer.Message == "" {
+			answer.Message = refusal.Message
 		}
+		text = strings.ReplaceAll(text, refusal.Error(), strings.TrimSpace(answer.Message))
 	}
 	return ownIDs.ReplaceAllString(text, "")
 }
