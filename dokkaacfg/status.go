@@ -101,7 +101,7 @@ func (i inventory) containerReports() []containerReport {
 		case keys.status != nil:
 			status = *keys.status
 		case keys.manifest != nil:
-			status.State = "new: the scheduler has not looked at it yet"
+			status.State = "new: the scheduler has not written its status yet"
 		case !keys.isDir:
 			continue
 		}
