@@ -34,7 +34,7 @@ type container struct {
 	nextRun time.Time          // of a job, zero if none is to come
 
 	move    *placement.Move // of an instance to another host, to balance them; nil for none
-	changes []Change
+	changes plan
 	reasons map[int]string // why a slot is not where it should be
 	emptied map[int]string // why a slot is emptied in this pass
 	unmet   map[int]string // the part of them that no host was found for
@@ -42,6 +42,13 @@ type container struct {
 	left    bool           // a host that has no slot of a global container has, or had but for others, room for one
 	placed  []placed
 	wake    time.Time
+}
+
+// again goes on from what was planned.
+func (c *container) again() *container {
+	next := newContainer(c.p, c.ref, c.app, c.now)
+	next.changes = c.changes.without(c.ref.StatusKey())
+	return next
 }
 
 func newContainer(p *Planner, ref state.Ref, a *app, now time.Time) *container {
@@ -55,6 +62,7 @@ func (c *container) plan() {
 		return
 	}
 	c.accept()
+	c.settleScale()
 	c.revise()
 	if c.target == 0 { // nothing was ever accepted
 		c.report()
@@ -105,6 +113,9 @@ func (c *container) demandFor(revision int) *placement.Demand {
 	if m == nil || c.same(revision, c.target) {
 		m = c.app.revisions[c.target].parsed
 	}
+	if m == nil {
+		return nil
+	}
 	return c.p.demandOf(c.ref, m)
 }
 
@@ -145,11 +156,12 @@ func (p *Planner) accompany(ref state.Ref, m *manifest.Manifest) {
 // remove takes everything away after the user removed the manifest: slots are vacated, their
 // keys go when their instances are gone, and then all the rest.
 func (c *container) remove() {
+	c.target = c.app.latest()
 	for _, n := range c.app.slotNumbers() {
 		c.vacate(n)
 	}
 	if len(c.app.slots) > 0 {
-		c.target, c.app.rollout = c.app.latest(), nil // nobody waits for that any more
+		c.app.rollout = nil // nobody waits for that any more
 		c.report()
 		return
 	}
@@ -194,28 +206,36 @@ func (c *container) count() {
 	}
 }
 
-// scale is how many instances are wanted: the manifest's number, or the one that overrides it. That
-// one is for a manifest; of a later one the number counts if it is another.
-func (c *container) scale() int {
+// settleScale finds whether the number that overrides the manifest's still counts. It is for a
+// manifest; for a later one it stays if that has the same scale as the one before.
+func (c *container) settleScale() {
 	override, m := c.app.scale, c.app.manifest
-	if c.manifest == nil || c.manifest.Mode != manifest.Replicated {
-		return c.scaleInForce()
+	if override == nil || c.manifest == nil || c.manifest.Mode != manifest.Replicated || !override.unreadable && override.Modified == m.modified {
+		return
 	}
-	switch {
-	case override == nil:
-		return c.manifest.Scale
-	case override.unreadable:
-		c.change(Change{Kind: Delete, Key: c.ref.ScaleKey(), PrevIndex: override.modified, Reason: "it is not a scale"})
-		return c.manifest.Scale
-	case override.Modified == m.modified:
-		return override.Scale.Scale
-	}
-	if was := c.p.apps[c.ref].revisions[c.p.apps[c.ref].latest()].parsed; was != nil && was.Scale == c.manifest.Scale {
+	was := c.app.revisions[c.app.latest()].parsed
+	if !override.unreadable && was != nil && was.Scale == c.manifest.Scale {
 		again := state.Scale{Scale: override.Scale.Scale, Modified: m.modified}
 		c.change(Change{Kind: Swap, Key: c.ref.ScaleKey(), Value: marshal(again), PrevIndex: override.modified, Reason: "the manifest's scale is as it was"})
-		return override.Scale.Scale
+		c.app.scale = &scale{Scale: again, modified: override.modified}
+		return
 	}
-	c.change(Change{Kind: Delete, Key: c.ref.ScaleKey(), PrevIndex: override.modified, Reason: "the manifest has another scale"})
+	reason := "the manifest has another scale"
+	if override.unreadable {
+		reason = "it is not a scale"
+	}
+	c.change(Change{Kind: Delete, Key: c.ref.ScaleKey(), PrevIndex: override.modified, Reason: reason})
+	c.app.scale = nil
+}
+
+// scale is how many instances are wanted: the manifest's number, or the one that overrides it.
+func (c *container) scale() int {
+	switch {
+	case c.manifest == nil || c.manifest.Mode != manifest.Replicated:
+		return c.scaleInForce()
+	case c.app.scale != nil:
+		return c.app.scale.Scale.Scale
+	}
 	return c.manifest.Scale
 }
 
@@ -240,18 +260,23 @@ func (c *container) stay() {
 	}
 }
 
-// vacate gives up a slot; its key goes when nothing of it runs any more.
+// vacate gives up a slot; its key goes when nothing of it runs any more. What is left of it counts.
 func (c *container) vacate(n int) {
+	for _, a := range c.app.slots[n].assignments() {
+		c.leave(c.demandAt(a), a.Host)
+	}
+	c.giveUp(n)
+	if left, there := c.app.slots[n]; there {
+		c.countSlot(n, left.Slot)
+	}
+}
+
+func (c *container) giveUp(n int) {
 	s := c.app.slots[n]
 	for _, a := range s.assignments() {
 		if why := c.unsure(a); why != "" {
 			c.reasons[n] = why
 			return
-		}
-	}
-	for _, a := range s.assignments() {
-		if len(c.placed) > 0 {
-			c.leave(c.demandAt(a), a.Host)
 		}
 	}
 	switch {
@@ -335,6 +360,9 @@ func (c *container) same(a, b int) bool {
 
 // take counts an instance on a host.
 func (c *container) take(d *placement.Demand, host string) {
+	if d == nil {
+		return // nothing is known of it
+	}
 	c.p.places.Add(d, host)
 	c.placed = append(c.placed, placed{d, host})
 }
@@ -375,8 +403,6 @@ func equalSlots(a, b state.Slot) bool {
 	equal := func(a, b *state.Assignment) bool { return a == b || a != nil && b != nil && *a == *b }
 	return a.Generation == b.Generation && a.Host == b.Host && equal(a.Current, b.Current) && equal(a.Next, b.Next)
 }
-
-func (c *container) change(change Change) { c.changes = append(c.changes, change) }
 
 func marshal(v any) string {
 	data, err := json.Marshal(v)

@@ -130,13 +130,6 @@ func (c *container) writeRun(id string, r run, reason string) {
 	if r.modified == 0 {
 		change.Kind = Create
 	}
-	for i, other := range c.changes { // made or changed in this very pass
-		if other.Key == change.Key {
-			change.Kind, change.PrevIndex = other.Kind, other.PrevIndex
-			c.changes[i] = change
-			return
-		}
-	}
 	c.change(change)
 }
 
@@ -246,7 +239,7 @@ func (c *container) startRun(id string) {
 		return
 	}
 	c.take(c.demand, host)
-	s.Current = c.assignment(&s, host, c.target, state.ReasonRun)
+	s.Current = c.assignment(n, &s, host, c.target, state.ReasonRun)
 	s.Current.Run = id
 	r := c.app.runs[id]
 	r.Phase, r.Revision, r.Slot, r.Host, r.Instance, r.Reason = state.RunRunning, c.target, n, host, s.Current.Instance, ""

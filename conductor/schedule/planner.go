@@ -53,7 +53,7 @@ type Planner struct {
 // result is what was planned for a container in this pass.
 type result struct {
 	app     *app
-	changes []Change
+	changes plan
 	turn    int
 }
 
@@ -133,7 +133,7 @@ func (p *Planner) planned() (changes []Change) {
 	results := slices.Collect(maps.Values(p.results))
 	slices.SortFunc(results, func(a, b *result) int { return a.turn - b.turn })
 	for _, r := range results {
-		changes = append(changes, r.changes...)
+		changes = append(changes, r.changes.changes...)
 	}
 	return changes
 }
@@ -141,6 +141,9 @@ func (p *Planner) planned() (changes []Change) {
 // maxRounds is how often a container is planned in a pass, because what was planned for others
 // changed what it found.
 const maxRounds = 4
+
+// maxSteps is how many steps a container takes at once.
+const maxSteps = 4
 
 // countAll counts what stands in the slots of containers that were never planned: whoever is planned
 // first is to find it there.
@@ -171,7 +174,7 @@ func (p *Planner) reconsider() {
 	}
 }
 
-// planOne plans for one container. It takes the place of what was planned for it in this pass before.
+// planOne plans for one container, from what was planned for it in this pass before.
 func (p *Planner) planOne(ref state.Ref, now time.Time) {
 	a := p.apps[ref]
 	if a == nil {
@@ -181,10 +184,19 @@ func (p *Planner) planOne(ref state.Ref, now time.Time) {
 	p.displace(before)
 	delete(p.placed, ref)
 	c := newContainer(p, ref, a, now)
+	if r := p.results[ref]; r != nil {
+		c = newContainer(p, ref, r.app, now)
+		c.changes = r.changes.without(ref.StatusKey())
+	}
 	if ref == p.mover {
 		c.move = p.move
 	}
 	c.plan()
+	for step := 1; c.changes.fresh && step < maxSteps; step++ { // in the end nothing is left that another pass would find
+		p.displace(c.placed)
+		c = c.again()
+		c.plan()
+	}
 	p.turns++
 	turn, stays := p.turns, slices.Equal(before, c.placed)
 	if r := p.results[ref]; r != nil && stays {
@@ -196,7 +208,7 @@ func (p *Planner) planOne(ref state.Ref, now time.Time) {
 		p.moved = true
 		maps.Copy(p.dirty, p.company[ref])
 	}
-	if len(c.changes) > 0 {
+	if len(c.changes.changes) > 0 {
 		maps.Copy(p.dirty, p.waiting[ref])
 	}
 	if c.app.latest() != a.latest() {

@@ -96,21 +96,11 @@ func (c *container) lastGood(failed int) int {
 func (c *container) writeRevision(n int, r revision, reason string) {
 	before := c.app.revisions[n]
 	c.app.revisions[n] = r
-	if before.modified == 0 { // just made, in this very pass: the change is in what is to be created
-		for i, change := range c.changes {
-			if change.Key == c.ref.RevisionKey(n) {
-				c.changes[i].Value = marshal(r.Revision)
-			}
-		}
-		return
+	change := Change{Kind: Swap, Key: c.ref.RevisionKey(n), Value: marshal(r.Revision), PrevIndex: before.modified, Reason: reason}
+	if before.modified == 0 { // made in this very pass
+		change.Kind = Create
 	}
-	for i, change := range c.changes { // two changes of a key would be one too many to compare and swap
-		if change.Key == c.ref.RevisionKey(n) {
-			c.changes[i].Value, c.changes[i].Reason = marshal(r.Revision), reason
-			return
-		}
-	}
-	c.change(Change{Kind: Swap, Key: c.ref.RevisionKey(n), Value: marshal(r.Revision), PrevIndex: before.modified, Reason: reason})
+	c.change(change)
 }
 
 // settleImage keeps what the first host found the target's image to be, so that all hosts run one.

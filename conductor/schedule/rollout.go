@@ -232,14 +232,7 @@ func (c *container) endRollout(reason string) {
 // writeRollout writes the rollout's key, once in a pass.
 func (c *container) writeRollout(r state.Rollout, reason string) {
 	c.app.rollout = &rollout{Rollout: r, modified: math.MaxUint64, seen: c.now} // later than any manifest
-	change := Change{Kind: Put, Key: c.ref.RolloutKey(), Value: marshal(r), Reason: reason}
-	for i, other := range c.changes {
-		if other.Key == change.Key {
-			c.changes[i] = change
-			return
-		}
-	}
-	c.change(change)
+	c.change(Change{Kind: Put, Key: c.ref.RolloutKey(), Value: marshal(r), Reason: reason})
 }
 
 // canaries is how many slots are to change first, 0 if a person found them good or none were asked

@@ -17,12 +17,8 @@ func (c *container) fill() {
 		wanted[n] = true
 	}
 	for _, n := range c.app.slotNumbers() {
-		if wanted[n] {
-			continue
-		}
-		c.vacate(n)
-		for _, a := range c.app.slots[n].assignments() {
-			c.take(c.demandAt(a), a.Host)
+		if !wanted[n] {
+			c.vacate(n)
 		}
 	}
 	reviewed := make([]state.Slot, len(c.wanted))
@@ -39,8 +35,7 @@ func (c *container) fill() {
 	c.settleImage()
 	c.begin()
 	c.await()
-	for c.stepAll() {
-	}
+	c.stepAll()
 	c.writeAll()
 }
 
@@ -51,11 +46,17 @@ func (c *container) writeAll() {
 	for _, begins := range []bool{false, true} {
 		for _, n := range ordered {
 			after, stored := c.app.slots[n].Slot, c.stored(n)
-			if begins != adds(stored.Slot, after) {
+			switch {
+			case begins != adds(stored.Slot, after):
 				continue
+			case !stored.unreadable && equalSlots(stored.Slot, after):
+				c.unchange(c.ref.SlotKey(n))
 			}
 			c.app.slots[n] = stored
 			c.write(n, after, reasonOf(stored.Slot, after, c.emptied[n]))
+			if stored.modified == 0 && after.Current == nil {
+				delete(c.app.slots, n) // there is no key, and none is made for a slot that waits
+			}
 		}
 	}
 }
@@ -65,34 +66,27 @@ func adds(from, to state.Slot) bool {
 	return to.Current != nil && !names(from, to.Current.Instance) || to.Next != nil && !names(from, to.Next.Instance)
 }
 
-// stepAll takes every slot one step on, and tells whether one changed: what others have to say, and
-// may do, depends on it.
-func (c *container) stepAll() (changed bool) {
+// stepAll takes every slot one step on.
+func (c *container) stepAll() {
 	room := c.room()
-	c.full = ""
 	for _, n := range c.order() {
-		delete(c.reasons, n)
-		delete(c.unmet, n)
-		before := c.app.slots[n].Slot
-		after, why := c.step(n, before, &room)
+		after, why := c.step(n, c.app.slots[n].Slot, &room)
 		if why != "" {
 			c.reasons[n] = why
 		}
 		c.show(n, after)
-		changed = changed || !equalSlots(before, after)
 	}
-	return changed
 }
 
-// countSlot counts a slot where it will be. One that was emptied for its successor keeps its place
-// until that starts.
+// countSlot counts a slot where it will be. One that was emptied keeps its place until its instance is
+// gone.
 func (c *container) countSlot(n int, s state.Slot) {
 	switch {
 	case s.Next != nil:
 		c.take(c.demandAt(s.Next), s.Next.Host)
 	case s.Current != nil:
 		c.take(c.demandAt(s.Current), s.Current.Host)
-	case c.stopFirst():
+	case s.Generation > 0:
 		if o, there := c.occupant(n); there {
 			c.take(c.demandFor(o.Revision), o.Host)
 		}
@@ -249,7 +243,7 @@ func (c *container) step(n int, s state.Slot, room *int) (to state.Slot, why str
 		return c.empty(n, s, reason)
 	}
 	c.take(c.demand, host)
-	s.Next = c.assignment(&s, host, revision, reason)
+	s.Next = c.assignment(n, &s, host, revision, reason)
 	c.show(n, s)
 	return s, ""
 }

@@ -60,46 +60,53 @@ func (c *container) emptiedFirst(reason string) bool {
 
 // start fills an empty slot.
 func (c *container) start(n int, s state.Slot) (to state.Slot, why string) {
-	if c.stopFirst() && c.occupied(n) {
-		return s, "waits until the instance before is gone"
-	}
-	if c.spec.Fenced() {
-		if why := c.fenced(n); why != "" {
-			return s, why
-		}
-	}
-	fresh := s.Generation == 0
-	if fresh {
-		if why := c.dependencyWait(); why != "" {
-			return s, why
-		}
-	}
-	revision, reason := c.target, state.ReasonNew
-	if !fresh && c.app.rollout != nil {
-		reason = state.ReasonRevision
-		if c.app.rollout.Phase == state.RolloutRollingBack {
-			reason = state.ReasonRollback
-		}
-	}
+	revision := c.target
 	if c.frozen != "" || c.app.rollout != nil && c.canaries() > 0 {
 		if revision = c.frozenRevision(); revision == 0 {
 			return s, orElse(c.frozen, "waits until the canaries are promoted")
 		}
 	}
 	defer c.as(revision)()
-	if c.same(revision, c.target) {
-		if why := c.imageWait(); why != "" {
-			return s, why
-		}
+	if why := c.startWait(n, s, revision); why != "" {
+		return s, why
 	}
+	reason := c.startReason(s)
 	host, why := c.choose(n, s, reason)
 	if host == "" {
 		return s, why
 	}
 	c.take(c.demand, host)
-	s.Current = c.assignment(&s, host, revision, reason)
+	s.Current = c.assignment(n, &s, host, revision, reason)
 	c.show(n, s)
 	return s, ""
+}
+
+// startWait says what an empty slot waits for before it gets an instance of a revision.
+func (c *container) startWait(n int, s state.Slot, revision int) (why string) {
+	if c.stopFirst() && c.occupied(n) {
+		return "waits until the instance before is gone"
+	}
+	if c.spec.Fenced() {
+		why = c.fenced(n)
+	}
+	if why == "" && s.Generation == 0 {
+		why = c.dependencyWait()
+	}
+	if why == "" && c.same(revision, c.target) {
+		why = c.imageWait()
+	}
+	return why
+}
+
+// startReason is why an empty slot is filled.
+func (c *container) startReason(s state.Slot) string {
+	switch {
+	case s.Generation == 0 || c.app.rollout == nil:
+		return state.ReasonNew
+	case c.app.rollout.Phase == state.RolloutRollingBack:
+		return state.ReasonRollback
+	}
+	return state.ReasonRevision
 }
 
 // frozenRevision is what a new slot gets while the update is paused, or waits for a person: what the
@@ -146,8 +153,8 @@ func (c *container) fencedOn(host Host) string {
 }
 
 // assignment makes a new assignment.
-func (c *container) assignment(s *state.Slot, host string, revision int, reason string) *state.Assignment {
-	s.Generation++
+func (c *container) assignment(n int, s *state.Slot, host string, revision int, reason string) *state.Assignment {
+	s.Generation = max(s.Generation, c.stored(n).Generation) + 1 // also if it was given up in this very pass
 	s.Host = ""
 	return &state.Assignment{Host: host, Revision: revision, Instance: c.p.newID(), Generation: s.Generation, Reason: reason}
 }
