@@ -82,7 +82,8 @@ func (c *container) lastGood(failed int) int {
 		if c.app.rollout.To != failed {
 			from = c.app.rollout.To // it is being gone back to already
 		}
-		if r := c.app.revisions[from]; from < failed && r.Verdict != state.VerdictFailed && r.parsed != nil {
+		r := c.app.revisions[from] // a job is nothing to go back to
+		if from < failed && r.Verdict != state.VerdictFailed && r.parsed != nil && r.parsed.Mode != manifest.JobMode {
 			best = from
 		}
 	}
