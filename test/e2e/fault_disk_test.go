@@ -34,18 +34,18 @@ func (c *cluster) giveSmallDisk(host int) {
 	c.run("mount", "-o", "loop", image, data)
 }
 
-// fill takes room on a host's disk until only so much of it is left, and no byte of it is written.
+// fill takes room on a host's disk until only so much of it is left. Hardly a byte of it is written.
 func (c *cluster) fill(host int, left uint64) {
 	c.t.Helper()
 	var stat syscall.Statfs_t
 	if err := syscall.Statfs(c.dockerData(host), &stat); err != nil {
 		c.t.Fatal(err)
 	}
-	free := stat.Bavail * uint64(stat.Bsize)
-	if free <= left {
-		return
+	free, filler := stat.Bavail*uint64(stat.Bsize), filepath.Join(c.dockerData(host), fmt.Sprintf("filler-%d", left))
+	c.run("fallocate", "-l", fmt.Sprint(free-max(left, 8<<20)), filler)
+	if left == 0 {
+		_, _ = c.try("dd", "if=/dev/zero", "of="+filler+"-rest", "bs=4k", "conv=fsync") // until it fails
 	}
-	c.run("fallocate", "-l", fmt.Sprint(free-left), filepath.Join(c.dockerData(host), fmt.Sprintf("filler-%d", left)))
 }
 
 func (c *cluster) empty(host int) error {
@@ -66,6 +66,9 @@ func (c *cluster) survivesFullDisk(host int) {
 	if !slices.ContainsFunc(before, func(i instance) bool { return i.host == host && i.of == "web" }) {
 		c.t.Fatalf("web is not on host %d: %+v", host, before)
 	}
+	if err := c.says(host, "disk is full: "); err == nil {
+		c.t.Error("the host says that its disk is full before it is")
+	}
 	c.fill(host, 300<<20)
 	c.eventually(15*time.Second, "the host says that its disk is full", func() error {
 		return c.says(host, "disk is full: ")
@@ -80,6 +83,9 @@ func (c *cluster) survivesFullDisk(host int) {
 	c.fill(host, 0)
 	pause(20 * time.Second)
 	c.untouched(before, "late")
+	if err := c.says(host, "disk is full: "); err != nil {
+		c.t.Errorf("with not a byte left: %v", err)
+	}
 
 	if err := c.empty(host); err != nil {
 		c.t.Fatal(err)
