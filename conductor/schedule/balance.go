@@ -11,8 +11,8 @@ import (
 )
 
 // balance plans the next move towards hosts that carry equal numbers of containers. There is one
-// at a time on the whole cluster, start-first, and none while a host is missing: what is moved now
-// might have to move again. It starts from what this pass has planned, and adds to that.
+// at a time on the whole cluster, start-first, and none while a host is missing or a slot is being
+// emptied: what is moved now might have to move again. It starts from what this pass has planned, and adds to that.
 func (p *Planner) balance(now time.Time) (moves bool) {
 	if len(p.moving) > 0 || p.braked {
 		return false
@@ -65,10 +65,11 @@ func (p *Planner) movable(refs map[*placement.Demand]state.Ref) map[string][]pla
 	return index
 }
 
-// moves tells whether a slot of the container moves for the sake of balance.
+// moves tells whether a slot of the container moves for the sake of balance, or is being emptied: its
+// host has one container less soon.
 func (c *container) moves() bool {
-	for _, s := range c.app.slots {
-		if s.Next != nil && s.Next.Reason == state.ReasonBalance {
+	for n, s := range c.app.slots {
+		if s.Next != nil && s.Next.Reason == state.ReasonBalance || !s.wanted() && c.occupied(n) {
 			return true
 		}
 	}

@@ -46,7 +46,7 @@ type Planner struct {
 	moved      bool                               // something left or changed its place since pending ones were planned
 	move       *placement.Move                    // of an instance, that is planned in this pass to balance the hosts
 	mover      state.Ref                          // whose instance that is
-	moving     map[state.Ref]bool                 // containers with a slot that moves for the sake of balance
+	moving     map[state.Ref]bool                 // containers with a slot that moves for the sake of balance, or is being emptied
 	avoid      map[state.Ref]map[string]time.Time // hosts where an instance gave up, and until when they are avoided
 }
 

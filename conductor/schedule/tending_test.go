@@ -90,6 +90,26 @@ func TestHostThatJoinsGetsItsShare(t *testing.T) {
 	}
 }
 
+// What is about to end is no reason to move anything: without it, the hosts are even.
+func TestNothingMovesForWhatEnds(t *testing.T) {
+	w := newWorld(t, 3)
+	for i := range 6 {
+		w.put("x", fmt.Sprintf("c%d", i), with("good", 1, ""))
+	}
+	w.settle()
+	before := ids(w.seen)
+	w.allow("10.0.0.3", state.Cordoned)
+	w.put("x", "late", with("good", 4, ""))
+	w.settle()
+	w.allow("10.0.0.3", "")
+	delete(w.keys, state.Ref{App: "x", Name: "late"}.ManifestKey())
+	w.schedule()
+	w.settle()
+	if after := ids(w.seen); !maps.Equal(before, after) {
+		t.Errorf("%v ran before, %v after", before, after)
+	}
+}
+
 func TestConstraintThatIsNotMetAnyMore(t *testing.T) {
 	w := newWorld(t, 2)
 	label := func(ip, zone string) {
