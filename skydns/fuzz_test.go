@@ -30,7 +30,7 @@ func FuzzHandler(f *testing.F) {
 	source := newFakeSource()
 	source.set(instances(100))
 	s := newServer(f, testConfig(), source)
-	s.update(true)
+	s.update()
 
 	f.Fuzz(func(t *testing.T, packet []byte, tcp bool) {
 		query := new(dns.Msg)

@@ -38,6 +38,23 @@ func (f *fakeSource) Snapshot() store.Snapshot {
 	return f.snapshot
 }
 
+func (f *fakeSource) Changed(since, until store.Snapshot) (keys []string, all bool) {
+	if !since.Listed {
+		return nil, true
+	}
+	for n := range since.All("/") {
+		if now, there := until.Get(n.Key); !there || now != n {
+			keys = append(keys, n.Key)
+		}
+	}
+	for n := range until.All("/") {
+		if _, there := since.Get(n.Key); !there {
+			keys = append(keys, n.Key)
+		}
+	}
+	return keys, false
+}
+
 // change applies edit to the snapshot and gives a hint.
 func (f *fakeSource) change(edit func(*store.Snapshot)) {
 	f.mu.Lock()

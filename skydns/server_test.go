@@ -165,12 +165,12 @@ func TestBadRecordsAreLoggedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.update(true)
+	s.update()
 	for range 3 {
 		source.change(func(s *store.Snapshot) {
 			*s = store.NewSnapshot(s.Index+1, nodes(map[string]string{"good": `{"host":"10.0.0.1"}`, "bad": "nonsense"}, 1)...)
 		})
-		s.update(true)
+		s.update()
 	}
 	if n := strings.Count(log.String(), "/skydns/local/skydns/bad"); n != 1 {
 		t.Errorf("the bad record is mentioned %d times:\n%s", n, log.String())

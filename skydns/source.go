@@ -16,15 +16,36 @@ type Source interface {
 	Hint() <-chan struct{}
 	// Snapshot is the copy now.
 	Snapshot() store.Snapshot
+	// Changed returns the keys that differ between two snapshots; all says that any may.
+	Changed(since, until store.Snapshot) (keys []string, all bool)
 }
 
 // entries are the snapshot's keys below dir, as the zone takes them.
 func entries(snapshot store.Snapshot, dir string) iter.Seq[zone.Entry] {
 	return func(yield func(zone.Entry) bool) {
 		for n := range snapshot.All(dir) {
-			if !yield(zone.Entry{Key: n.Key, Value: n.Value, TTL: n.TTL, Modified: n.Modified}) {
+			if !yield(entry(n)) {
 				return
 			}
 		}
 	}
+}
+
+// changes are what became of the keys by the time of the snapshot.
+func changes(snapshot store.Snapshot, keys []string) iter.Seq[zone.Change] {
+	return func(yield func(zone.Change) bool) {
+		for _, key := range keys {
+			change := zone.Change{Entry: zone.Entry{Key: key}, Deleted: true}
+			if n, ok := snapshot.Get(key); ok {
+				change = zone.Change{Entry: entry(n)}
+			}
+			if !yield(change) {
+				return
+			}
+		}
+	}
+}
+
+func entry(n store.Node) zone.Entry {
+	return zone.Entry{Key: n.Key, Value: n.Value, TTL: n.TTL, Modified: n.Modified}
 }

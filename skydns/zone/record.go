@@ -10,10 +10,11 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Record is a service that stands at a name. It has either Addr or Target, or neither: then
+// Record is a service that stands at a name, and does not change. It has either Addr or Target, or neither: then
 // its name exists, but nothing can be reached there.
 type Record struct {
 	msg.Service
+	Key string // of the store
 	// Name is the domain name of the record's key, case as stored; empty if that is no legal
 	// name, with a label too long for DNS: the record then has no name that a target could
 	// be made of.
@@ -21,6 +22,10 @@ type Record struct {
 	Addr    netip.Addr // the Host, if it is an address
 	Target  string     // the Host with a final dot, if it is a name
 	Expires time.Time  // when the key's lease ends, zero if it has none
+
+	// modified and value are the key's, to know it again.
+	modified uint64
+	value    string
 }
 
 // SecondsLeft is the TTL to answer with at now: the smaller of the record's own and its key's

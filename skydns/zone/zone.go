@@ -1,44 +1,91 @@
-// Package zone is the index of the records by name. It is pure: no I/O, no clock, no logger.
+// Package zone is the records as a tree of names. It is pure: no I/O, no clock, no logger.
 package zone
 
 import (
-	"strings"
-
 	"github.com/miekg/dns"
 )
 
 // Zone is what all names mean at one moment. It does not change, so that any number of
-// goroutines may read it without a lock.
+// goroutines may read it without a lock: a change makes another zone, which shares with this one
+// all names but the changed one and those above it. The zero Zone has no names.
 type Zone struct {
-	// records are sorted by the labels of their names, from the right: the subtree of any name
-	// is one stretch of them.
-	records  []Record
-	subtrees map[string]span // by lower-case name
+	root *Node // of the name "."; nil if there are no records
 }
 
-type span struct{ from, to int }
+// maxName is the length of the longest name on the wire, and maxLabels how many labels it has.
+const (
+	maxName   = 255
+	maxLabels = 127
+)
 
-// Lookup returns the records of name and of all names below it, which the caller must not
-// change; ok is false if there is no such name. A name may exist without records: see Record.
+// Find returns the node of a domain name, whatever its case, nil if there is no such name. A name
+// exists if a record stands at it or below it.
+func (z *Zone) Find(name string) *Node {
+	var wire [maxName]byte
+	end, err := dns.PackDomainName(dns.Fqdn(name), wire[:], 0, nil, false)
+	if err != nil {
+		return nil
+	}
+	return z.FindWire(wire[:end])
+}
+
+// FindWire is Find for a name as it stands in a packet, not compressed and with its final zero.
+// It does not allocate.
+func (z *Zone) FindWire(name []byte) *Node {
+	var starts [maxLabels]uint8 // of the labels
+	count := 0
+	for at := 0; ; {
+		if at >= len(name) || at >= maxName || count == maxLabels {
+			return nil
+		}
+		size := int(name[at])
+		if size == 0 {
+			break
+		}
+		if size > maxLabel || at+size >= len(name) {
+			return nil
+		}
+		starts[count] = uint8(at)
+		count++
+		at += 1 + size
+	}
+	if count == 0 {
+		return nil // "." is no record's
+	}
+	node := z.root
+	for count--; count >= 0 && node != nil; count-- {
+		start := int(starts[count])
+		var lower [maxLabel]byte
+		label := lower[:name[start]]
+		for i, c := range name[start+1:][:len(label)] {
+			label[i] = lowerByte(c)
+		}
+		node = node.child(label)
+	}
+	return node
+}
+
+// Lookup returns the records of name and of all names below it; ok is false if there is no such
+// name.
 func (z *Zone) Lookup(name string) (records []Record, ok bool) {
-	s, ok := z.subtrees[strings.ToLower(name)]
-	return z.records[s.from:s.to:s.to], ok
+	node := z.Find(name)
+	if node == nil {
+		return nil, false
+	}
+	records = make([]Record, 0, node.Len())
+	for r := range node.All() {
+		records = append(records, *r)
+	}
+	return records, true
 }
+
+// Root is the node of ".", nil if there are no records.
+func (z *Zone) Root() *Node { return z.root }
 
 // Len is the number of records.
-func (z *Zone) Len() int { return len(z.records) }
-
-// index fills subtrees from names, the lower-case names of the sorted records.
-func (z *Zone) index(names []string) {
-	z.subtrees = make(map[string]span, 2*len(names))
-	for i, name := range names {
-		for off, end := 0, false; !end; off, end = dns.NextLabel(name, off) {
-			s, known := z.subtrees[name[off:]]
-			if !known {
-				s.from = i
-			}
-			s.to = i + 1
-			z.subtrees[name[off:]] = s
-		}
+func (z *Zone) Len() int {
+	if z.root == nil {
+		return 0
 	}
+	return z.root.Len()
 }

@@ -19,12 +19,12 @@ func BenchmarkLookup(b *testing.B) {
 		key := state.RecordKey("bench", fmt.Sprintf("web%d", n/3), fmt.Sprintf("i%012x", n))
 		entries = append(entries, zone.Entry{Key: key, Value: `{"host": "10.0.0.1", "port": 80, "ttl": 5}`, Modified: 1})
 	}
-	z, problems := zone.NewBuilder("skydns").Build(slices.Values(entries), time.Now())
+	z, problems := zone.NewBuilder("skydns").Build(&zone.Zone{}, slices.Values(entries), time.Now())
 	if len(problems) > 0 {
 		b.Fatal(problems)
 	}
 	for b.Loop() {
-		if found, ok := z.Lookup("web500.bench.skydns.local."); !ok || len(found) != 3 {
+		if found := z.Find("web500.bench.skydns.local."); found == nil || found.Len() != 3 {
 			b.Fatalf("found %v", found)
 		}
 	}
