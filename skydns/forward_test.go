@@ -1,7 +1,6 @@
 package skydns
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -238,21 +237,6 @@ func TestNeverAsksItself(t *testing.T) {
 		}
 		want(t, ask(t, self.String(), "plain.ext.example.", dns.TypeA), dns.RcodeServerFailure, nil, nil)
 		stop()
-	}
-}
-
-func TestForwardsAreBounded(t *testing.T) {
-	f := newForwarder([]netip.AddrPort{startUpstream(t, respond).addr}, time.Second, func(netip.AddrPort) bool { return false })
-	for range cap(f.slots) {
-		f.slots <- struct{}{}
-	}
-	query := question("plain.ext.example.", dns.TypeA)
-	if _, err := f.forward(t.Context(), query, false); !errors.Is(err, errBusy) {
-		t.Errorf("with all slots taken: %v", err)
-	}
-	<-f.slots
-	if _, err := f.forward(t.Context(), query, false); err != nil {
-		t.Errorf("with a slot left: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package skydns
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"runtime/debug"
@@ -9,6 +10,9 @@ import (
 
 	"github.com/miekg/dns"
 )
+
+// minLabels is SkyDNS's ndots: what has fewer labels is nobody's name.
+const minLabels = 2
 
 // ServeDNS answers one query. It is called on a goroutine of its own.
 func (s *Server) ServeDNS(w dns.ResponseWriter, req *dns.Msg) {
@@ -73,14 +77,17 @@ func (s *Server) foreign(w dns.ResponseWriter, req *dns.Msg) *dns.Msg {
 		return newReply(req, dns.RcodeRefused)
 	}
 	failed := newReply(req, dns.RcodeServerFailure)
-	failed.RecursionAvailable = len(s.forwarder.upstreams) > 0
+	failed.RecursionAvailable = s.forwarder.HasNameservers()
 	if dns.CountLabel(question.Name) < minLabels {
 		return failed
 	}
 	start := time.Now()
 	// The query in hand is answered even if the server is ending; forward has a deadline.
-	reply, err := s.forwarder.forward(context.Background(), req, isTCP(w))
+	reply, err := s.forwarder.Exchange(context.Background(), req)
 	s.metrics.forward(time.Since(start), err)
+	if err == nil && reply.Truncated && isTCP(w) {
+		err = errors.New("reply is too large for UDP, and the nameserver does not talk TCP")
+	}
 	if err != nil {
 		s.log.Debug("foreign name not found out", "question", questionOf(req), "err", err)
 		return failed

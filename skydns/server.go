@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dokkaa/dokkaa/skydns/forward"
 	"github.com/dokkaa/dokkaa/skydns/zone"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -24,6 +25,7 @@ type Config struct {
 	Listen          []Endpoint
 	Nameservers     []netip.AddrPort // none: never ask others
 	Timeout         time.Duration    // of one question to a nameserver
+	Cache           forward.CacheOptions
 	DefaultTTL      uint32
 	MinTTL          uint32
 	DefaultPriority uint16
@@ -37,7 +39,7 @@ type Server struct {
 	log       *slog.Logger
 	metrics   *metrics
 	answerer  answerer
-	forwarder *forwarder
+	forwarder *forward.Forwarder
 	listeners []*listener
 	builder   *zone.Builder
 	records   atomic.Pointer[records] // nil until the source was listed
@@ -55,7 +57,9 @@ func New(config Config, source Source, log *slog.Logger, registry prometheus.Reg
 		},
 		builder: zone.NewBuilder(config.PathPrefix),
 	}
-	s.forwarder = newForwarder(config.Nameservers, config.Timeout, s.isSelf)
+	s.forwarder = forward.New(forward.Options{
+		Nameservers: config.Nameservers, Rotate: true, Timeout: config.Timeout, IsSelf: s.isSelf, Cache: config.Cache,
+	})
 	for _, endpoint := range config.Listen {
 		s.listeners = append(s.listeners, &listener{endpoint: endpoint, handler: s, lookup: interfaceAddr, log: log})
 	}
@@ -70,6 +74,7 @@ func New(config Config, source Source, log *slog.Logger, registry prometheus.Reg
 // Run serves until ctx ends, and then answers what is in hand. An address that cannot be
 // bound, or a store that cannot be read, ends nothing: both are tried again.
 func (s *Server) Run(ctx context.Context) error {
+	defer s.forwarder.Close()
 	s.log.Info("answering", "domain", s.config.Domain, "nameservers", s.config.Nameservers)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.source.Run(ctx) })

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dokkaa/dokkaa/internal/daemon"
+	"github.com/dokkaa/dokkaa/skydns/forward"
 	"github.com/miekg/dns"
 )
 
@@ -51,6 +52,7 @@ func (s *Settings) config() (Config, error) {
 		MinTTL:          s.MinTTL,
 		DefaultPriority: s.Priority,
 		Timeout:         upstreamTimeout,
+		Cache:           forward.DefaultCache(),
 	}
 	if _, legal := dns.IsDomainName(c.Domain); !legal || c.Domain == "." {
 		return c, fmt.Errorf("domain %q is not a domain name", s.Domain)
