@@ -8,16 +8,21 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/dokkaa/dokkaa/skydns/answer"
 	"github.com/miekg/dns"
 )
 
-// minLabels is SkyDNS's ndots: what has fewer labels is nobody's name.
-const minLabels = 2
+// answerTimeout is how long the names that an answer needs may be looked for at other nameservers.
+// Clients wait five seconds as a rule.
+const answerTimeout = 4 * time.Second
 
 // ServeDNS answers one query. It is called on a goroutine of its own.
 func (s *Server) ServeDNS(w dns.ResponseWriter, req *dns.Msg) {
 	size := replySize(req, isTCP(w))
 	reply := s.guardedReply(w, req, size)
+	if reply == nil {
+		return
+	}
 	wire, err := pack(reply, size)
 	if err != nil {
 		s.log.Warn("reply cannot be sent", "question", questionOf(req), "err", err)
@@ -32,7 +37,7 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, req *dns.Msg) {
 	}
 }
 
-// guardedReply is reply; a query that makes it panic costs nobody else's answers.
+// guardedReply is reply, nil if there is to be none; a query that makes it panic costs nobody else's answers.
 func (s *Server) guardedReply(w dns.ResponseWriter, req *dns.Msg, size int) (reply *dns.Msg) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -43,6 +48,7 @@ func (s *Server) guardedReply(w dns.ResponseWriter, req *dns.Msg, size int) (rep
 	return s.reply(w, req, size)
 }
 
+// reply is the reply to req, nil if it is to be dropped.
 func (s *Server) reply(w dns.ResponseWriter, req *dns.Msg, size int) *dns.Msg {
 	if req.Opcode != dns.OpcodeQuery {
 		return newReply(req, dns.RcodeNotImplemented)
@@ -55,34 +61,40 @@ func (s *Server) reply(w dns.ResponseWriter, req *dns.Msg, size int) *dns.Msg {
 	case dns.TypeANY, dns.TypeAXFR, dns.TypeIXFR, dns.TypeMAILA, dns.TypeMAILB:
 		return newReply(req, dns.RcodeRefused)
 	}
-	if !s.answerer.serves(question.Name) {
+	now := time.Now()
+	records := s.records.Load()
+	if servers := s.stubs.Find(dns.CanonicalName(question.Name)); servers != nil {
+		return s.stubbed(w, req, servers)
+	}
+	// The query in hand is answered even if the server is ending; this is the deadline.
+	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	defer cancel()
+	result, ours := s.answerer.Answer(ctx, records.zoneAt(now, s.config.MaxStale), answer.Query{Question: question, Size: size, Now: now})
+	if !ours {
 		return s.foreign(w, req)
 	}
-	if question.Qclass != dns.ClassINET && question.Qclass != dns.ClassANY {
-		return newReply(req, dns.RcodeRefused)
+	reply := newReply(req, result.Rcode)
+	reply.Authoritative, reply.RecursionAvailable = result.Authoritative, true
+	reply.Answer, reply.Ns = result.Answer, result.Authority
+	reply.Extra = append(result.Additional, reply.Extra...)
+	if records.stale(now) {
+		capTTLs(reply, staleTTL)
 	}
-	records := s.records.Load()
-	if records == nil {
-		return newReply(req, dns.RcodeServerFailure) // unknown is not "no such name"
-	}
-	reply := newReply(req, dns.RcodeSuccess)
-	s.answerer.answer(reply, records.zone, size, time.Now())
 	return reply
 }
 
 // foreign answers a question about a name outside the domain.
 func (s *Server) foreign(w dns.ResponseWriter, req *dns.Msg) *dns.Msg {
-	question := req.Question[0]
-	if !mayRecurse(w.RemoteAddr()) || question.Qclass != dns.ClassINET {
+	if !mayRecurse(w.RemoteAddr()) {
 		return newReply(req, dns.RcodeRefused)
 	}
 	failed := newReply(req, dns.RcodeServerFailure)
 	failed.RecursionAvailable = s.forwarder.HasNameservers()
-	if dns.CountLabel(question.Name) < minLabels {
+	if dns.CountLabel(req.Question[0].Name) < s.config.Answer.MinLabels {
 		return failed
 	}
 	start := time.Now()
-	// The query in hand is answered even if the server is ending; forward has a deadline.
+	// The query in hand is answered even if the server is ending; this has a deadline.
 	reply, err := s.forwarder.Exchange(context.Background(), req)
 	s.metrics.forward(time.Since(start), err)
 	if err == nil && reply.Truncated && isTCP(w) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dokkaa/dokkaa/internal/store"
+	"github.com/dokkaa/dokkaa/skydns/answer"
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -85,13 +86,21 @@ func nodes(values map[string]string, modified uint64) []store.Node {
 
 func testConfig() Config {
 	return Config{
-		Domain:          "skydns.local.",
-		PathPrefix:      "skydns",
-		Listen:          []Endpoint{{Addr: netip.MustParseAddr("127.0.0.1")}},
-		Timeout:         300 * time.Millisecond,
-		DefaultTTL:      3600,
-		MinTTL:          60,
-		DefaultPriority: 10,
+		Answer: answer.Config{
+			Domain:     "skydns.local.",
+			Hostmaster: "hostmaster.skydns.local.",
+			Version:    "test",
+			TTL:        3600,
+			MinTTL:     60,
+			OutsideTTL: 60,
+			Priority:   10,
+			MinLabels:  2,
+			Shuffle:    true,
+		},
+		PathPrefix: "skydns",
+		Listen:     []Endpoint{{Addr: netip.MustParseAddr("127.0.0.1")}},
+		Timeout:    300 * time.Millisecond,
+		MaxStale:   24 * time.Hour,
 	}
 }
 

@@ -17,6 +17,7 @@ type records struct {
 	snapshot store.Snapshot // that the zone was made of
 	known    bool           // they are those of the store now
 	seen     time.Time      // when they last were
+	stubs    *zone.Node     // of the stub zones, nil if there are none
 }
 
 // follow keeps the zone up to date with the source until ctx ends. A change is taken over as soon
@@ -59,6 +60,7 @@ func (s *Server) update() {
 	for _, p := range problems {
 		s.log.Warn("record skipped", "key", p.Key, "err", p.Err)
 	}
+	s.findStubs(last, next)
 	s.records.Store(next)
 }
 

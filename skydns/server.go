@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dokkaa/dokkaa/skydns/answer"
 	"github.com/dokkaa/dokkaa/skydns/forward"
 	"github.com/dokkaa/dokkaa/skydns/zone"
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,15 +21,14 @@ import (
 
 // Config is what a Server is told; Settings say what the fields mean.
 type Config struct {
-	Domain          string // lower-case, with the final dot
-	PathPrefix      string // no slash at its ends
-	Listen          []Endpoint
-	Nameservers     []netip.AddrPort // none: never ask others
-	Timeout         time.Duration    // of one question to a nameserver
-	Cache           forward.CacheOptions
-	DefaultTTL      uint32
-	MinTTL          uint32
-	DefaultPriority uint16
+	Answer      answer.Config
+	PathPrefix  string // no slash at its ends
+	Listen      []Endpoint
+	Nameservers []netip.AddrPort // none: never ask others
+	Timeout     time.Duration    // of one question to a nameserver
+	Cache       forward.CacheOptions
+	StubZones   bool          // ask the servers of the zones below dns/stub for those
+	MaxStale    time.Duration // how long the records outlive the store
 }
 
 // Server is the nameserver. Queries are answered from memory: from the zone that was made of
@@ -38,8 +38,9 @@ type Server struct {
 	source    Source
 	log       *slog.Logger
 	metrics   *metrics
-	answerer  answerer
+	answerer  *answer.Answerer
 	forwarder *forward.Forwarder
+	stubs     *forward.Stubs
 	listeners []*listener
 	builder   *zone.Builder
 	records   atomic.Pointer[records] // nil until the source was listed
@@ -48,18 +49,20 @@ type Server struct {
 // New returns a server that does nothing until it is run.
 func New(config Config, source Source, log *slog.Logger, registry prometheus.Registerer) (*Server, error) {
 	s := &Server{
-		config: config,
-		source: source,
-		log:    log,
-		answerer: answerer{
-			domain: config.Domain, defaultTTL: config.DefaultTTL,
-			minTTL: config.MinTTL, defaultPriority: config.DefaultPriority,
-		},
+		config:  config,
+		source:  source,
+		log:     log,
 		builder: zone.NewBuilder(config.PathPrefix),
 	}
-	s.forwarder = forward.New(forward.Options{
+	options := forward.Options{
 		Nameservers: config.Nameservers, Rotate: true, Timeout: config.Timeout, IsSelf: s.isSelf, Cache: config.Cache,
-	})
+	}
+	s.forwarder, s.stubs = forward.New(options), forward.NewStubs(options)
+	var outside answer.Resolver
+	if s.forwarder.HasNameservers() {
+		outside = s.forwarder
+	}
+	s.answerer = answer.New(config.Answer, outside)
 	for _, endpoint := range config.Listen {
 		s.listeners = append(s.listeners, &listener{endpoint: endpoint, handler: s, lookup: interfaceAddr, log: log})
 	}
@@ -74,8 +77,9 @@ func New(config Config, source Source, log *slog.Logger, registry prometheus.Reg
 // Run serves until ctx ends, and then answers what is in hand. An address that cannot be
 // bound, or a store that cannot be read, ends nothing: both are tried again.
 func (s *Server) Run(ctx context.Context) error {
+	defer s.stubs.Close()
 	defer s.forwarder.Close()
-	s.log.Info("answering", "domain", s.config.Domain, "nameservers", s.config.Nameservers)
+	s.log.Info("answering", "domain", s.config.Answer.Domain, "nameservers", s.config.Nameservers)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.source.Run(ctx) })
 	group.Go(func() error { s.follow(ctx); return nil })

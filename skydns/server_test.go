@@ -138,8 +138,6 @@ func TestQueriesThatAreNotAnswered(t *testing.T) {
 		{"ANY", question("shop.skydns.local.", dns.TypeANY), nil, dns.RcodeRefused},
 		{"foreign ANY", question("www.ext.example.", dns.TypeANY), nil, dns.RcodeRefused},
 		{"zone transfer", question("skydns.local.", dns.TypeAXFR), nil, dns.RcodeRefused},
-		{"class CH", question("version.bind.", dns.TypeTXT), func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS }, dns.RcodeRefused},
-		{"class CH, own name", question("skydns.local.", dns.TypeTXT), func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS }, dns.RcodeRefused},
 		{"notify", question("skydns.local.", dns.TypeSOA), func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify }, dns.RcodeNotImplemented},
 		{"update", question("skydns.local.", dns.TypeSOA), func(m *dns.Msg) { m.Opcode = dns.OpcodeUpdate }, dns.RcodeNotImplemented},
 		{"no question", new(dns.Msg), nil, dns.RcodeFormatError},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dokkaa/dokkaa/internal/daemon"
+	"github.com/dokkaa/dokkaa/skydns/answer"
 	"github.com/dokkaa/dokkaa/skydns/forward"
 	"github.com/miekg/dns"
 )
@@ -46,15 +47,23 @@ func (s *Settings) Validate() error {
 // config is what the settings mean.
 func (s *Settings) config() (Config, error) {
 	c := Config{
-		Domain:          dns.CanonicalName(s.Domain),
-		PathPrefix:      strings.Trim(s.PathPrefix, "/"),
-		DefaultTTL:      s.TTL,
-		MinTTL:          s.MinTTL,
-		DefaultPriority: s.Priority,
-		Timeout:         upstreamTimeout,
-		Cache:           forward.DefaultCache(),
+		Answer: answer.Config{
+			Domain:     dns.CanonicalName(s.Domain),
+			Hostmaster: "hostmaster." + dns.CanonicalName(s.Domain),
+			Version:    daemon.Version(),
+			TTL:        s.TTL,
+			MinTTL:     s.MinTTL,
+			OutsideTTL: 60,
+			Priority:   s.Priority,
+			MinLabels:  2,
+			Shuffle:    true,
+		},
+		PathPrefix: strings.Trim(s.PathPrefix, "/"),
+		Timeout:    upstreamTimeout,
+		Cache:      forward.DefaultCache(),
+		MaxStale:   24 * time.Hour,
 	}
-	if _, legal := dns.IsDomainName(c.Domain); !legal || c.Domain == "." {
+	if _, legal := dns.IsDomainName(c.Answer.Domain); !legal || c.Answer.Domain == "." {
 		return c, fmt.Errorf("domain %q is not a domain name", s.Domain)
 	}
 	if c.PathPrefix == "" {

@@ -35,7 +35,7 @@ func TestDefaultsNeedNothing(t *testing.T) {
 	if got := fmt.Sprint(c.Listen); got != "[10.0.0.7:53 dokkaa:53]" {
 		t.Errorf("listens on %s", got)
 	}
-	if c.Domain != "skydns.local." || c.PathPrefix != "skydns" || c.DefaultTTL != 3600 || c.MinTTL != 60 || c.DefaultPriority != 10 {
+	if c.Answer.Domain != "skydns.local." || c.PathPrefix != "skydns" || c.Answer.TTL != 3600 || c.Answer.MinTTL != 60 || c.Answer.Priority != 10 {
 		t.Errorf("config %+v", c)
 	}
 	if !slices.Equal(s.Machines, []string{"http://127.0.0.1:4001"}) {
@@ -60,8 +60,8 @@ func TestSettingsFromTheEnvironment(t *testing.T) {
 	if got := fmt.Sprint(c.Listen, c.Nameservers, s.Machines); got != "[127.0.0.1:5353 dokkaa:53] [8.8.8.8:53 [2001:db8::1]:53] [http://a:4001 http://b:4001]" {
 		t.Errorf("got %s", got)
 	}
-	if c.Domain != "cluster.test." || c.PathPrefix != "my/dns" {
-		t.Errorf("domain %q, prefix %q", c.Domain, c.PathPrefix)
+	if c.Answer.Domain != "cluster.test." || c.PathPrefix != "my/dns" {
+		t.Errorf("domain %q, prefix %q", c.Answer.Domain, c.PathPrefix)
 	}
 }
 

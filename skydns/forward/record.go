@@ -66,7 +66,7 @@ func skipName(msg []byte, at int) (int, error) {
 type scanned struct {
 	ttls            []uint16
 	owners          []uint16 // where the name is spelled out again
-	opt, lastRecord int // where they start; 0: there is none
+	opt, lastRecord int      // where they start; 0: there is none
 	plain           bool
 	answers         int
 	lowest          uint32 // TTL of the answer section
