@@ -85,7 +85,7 @@ func cut(reply []byte, question, room int) int {
 	at := question
 	for section := range left {
 		for range binary.BigEndian.Uint16(reply[6+2*section:]) {
-			_, next, err := readRecord(reply, at)
+			_, next, err := readRecord(reply, at, nil)
 			if err != nil || next > room {
 				if section < 2 {
 					reply[2] |= truncateBit

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
@@ -14,9 +15,10 @@ type record struct {
 	data, end     int
 }
 
-// readRecord reads the record at the given place, and returns where the next one is.
-func readRecord(msg []byte, at int) (record, int, error) {
-	fields, err := skipName(msg, at)
+// readRecord reads the record at the given place, and returns where the next one is. patched is
+// as for skipName.
+func readRecord(msg []byte, at int, patched []uint16) (record, int, error) {
+	fields, err := skipName(msg, at, patched)
 	if err != nil || fields+10 > len(msg) {
 		return record{}, 0, errMalformed
 	}
@@ -29,37 +31,49 @@ func readRecord(msg []byte, at int) (record, int, error) {
 }
 
 // skipName checks a name and returns where it ends in the message. Its pointers must point
-// back, as they do in all messages that are not meant to harm.
-func skipName(msg []byte, at int) (int, error) {
-	end, length, lowest := 0, 0, at
-	for at < len(msg) {
+// back, to labels that end before the pointer's own name begins, and not into the TTLs at the
+// places patched, as they do in all messages that are not meant to harm.
+func skipName(msg []byte, at int, patched []uint16) (int, error) {
+	end, length := 0, 0
+	start, limit := at, len(msg) // of the labels in a row
+	for at < limit {
 		b := int(msg[at])
+		if end > 0 && inTTL(patched, at, b) {
+			return 0, errMalformed
+		}
 		switch {
 		case b == 0:
-			if end == 0 {
-				end = at + 1
-			}
-			return end, nil
+			return max(end, at+1), nil
 		case b < 64:
 			length += b + 1
 			if length >= maxName {
 				return 0, errMalformed
 			}
 			at += b + 1
-		case b >= 0xc0 && at+1 < len(msg):
+		case b >= 0xc0 && at+1 < limit:
 			if end == 0 {
 				end = at + 2
 			}
 			at = (b&0x3f)<<8 | int(msg[at+1])
-			if at >= lowest || at < headerSize {
+			if at >= start || at < headerSize {
 				return 0, errMalformed
 			}
-			lowest = at
+			start, limit = at, start
 		default:
 			return 0, errMalformed
 		}
 	}
 	return 0, errMalformed
+}
+
+// inTTL says whether the label of b bytes at the given place shares bytes with a TTL.
+func inTTL(ttls []uint16, at, b int) bool {
+	last := at + 1
+	if b < 64 {
+		last = at + b
+	}
+	i, _ := slices.BinarySearch(ttls, uint16(max(0, at-3)))
+	return i < len(ttls) && int(ttls[i]) <= last
 }
 
 // scanned is what a walk through a reply found.
@@ -80,7 +94,7 @@ func scan(msg []byte, question int, name []byte) (scanned, error) {
 	at := question
 	for section := range 3 {
 		for range binary.BigEndian.Uint16(msg[6+2*section:]) {
-			r, next, err := readRecord(msg, at)
+			r, next, err := readRecord(msg, at, s.ttls)
 			if err != nil {
 				return s, err
 			}
@@ -109,17 +123,17 @@ func scan(msg []byte, question int, name []byte) (scanned, error) {
 }
 
 func (s *scanned) add(msg []byte, r record, section int) error {
-	known, err := checkData(msg, r)
-	if err != nil {
-		return err
-	}
-	s.plain = s.plain && known
 	ttl := binary.BigEndian.Uint32(msg[r.fields+4:])
 	if ttl > 1<<31-1 { // RFC 2181, 8
 		ttl = 0
 		binary.BigEndian.PutUint32(msg[r.fields+4:], 0)
 	}
 	s.ttls = append(s.ttls, uint16(r.fields+4))
+	known, err := checkData(msg, r, s.ttls)
+	if err != nil {
+		return err
+	}
+	s.plain = s.plain && known
 	switch {
 	case section == 0:
 		s.answers++
@@ -146,7 +160,7 @@ func (s *scanned) lifetime(a *answer) (lifetime time.Duration, negative bool) {
 
 // checkData says whether the record's type is one of the everyday ones; those are checked
 // here, the others by the library.
-func checkData(msg []byte, r record) (known bool, err error) {
+func checkData(msg []byte, r record, patched []uint16) (known bool, err error) {
 	size, names, rest := r.end-r.data, 0, 0
 	if binary.BigEndian.Uint16(msg[r.fields+2:]) != dns.ClassINET {
 		return false, nil
@@ -165,7 +179,7 @@ func checkData(msg []byte, r record) (known bool, err error) {
 	}
 	at := r.data
 	for range names {
-		if at, err = skipName(msg[:r.end], at); err != nil {
+		if at, err = skipName(msg[:r.end], at, patched); err != nil {
 			return true, err
 		}
 	}
