@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
-	"time"
 
 	"github.com/dokkaa/dokkaa/skydns/answer"
 	"github.com/dokkaa/dokkaa/skydns/forward"
@@ -18,18 +17,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 )
-
-// Config is what a Server is told; Settings say what the fields mean.
-type Config struct {
-	Answer      answer.Config
-	PathPrefix  string // no slash at its ends
-	Listen      []Endpoint
-	Nameservers []netip.AddrPort // none: never ask others
-	Timeout     time.Duration    // of one question to a nameserver
-	Cache       forward.CacheOptions
-	StubZones   bool          // ask the servers of the zones below dns/stub for those
-	MaxStale    time.Duration // how long the records outlive the store
-}
 
 // Server is the nameserver. Queries are answered from memory: from the zone that was made of
 // the source's last good snapshot.
@@ -55,7 +42,7 @@ func New(config Config, source Source, log *slog.Logger, registry prometheus.Reg
 		builder: zone.NewBuilder(config.PathPrefix),
 	}
 	options := forward.Options{
-		Nameservers: config.Nameservers, Rotate: true, Timeout: config.Timeout, IsSelf: s.isSelf, Cache: config.Cache,
+		Nameservers: config.Nameservers, Rotate: config.Rotate, Timeout: config.Timeout, IsSelf: s.isSelf, Cache: config.Cache,
 	}
 	s.forwarder, s.stubs = forward.New(options), forward.NewStubs(options)
 	var outside answer.Resolver

@@ -1,112 +1,125 @@
 package skydns
 
 import (
-	"errors"
 	"fmt"
-	"net"
-	"net/netip"
+	"os"
+	"reflect"
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/dokkaa/dokkaa/internal/daemon"
-	"github.com/dokkaa/dokkaa/skydns/answer"
-	"github.com/dokkaa/dokkaa/skydns/forward"
-	"github.com/miekg/dns"
 )
 
-// Settings are the settings of the skydns daemon, with the environment variables of SkyDNS 2.
+// Settings are the settings of the skydns daemon: those of SkyDNS 2, and some more. They come from
+// the environment and from flags, which override it; what stands at /<path-prefix>/config in etcd
+// overrides both (see document).
 type Settings struct {
 	daemon.Settings
 
-	Machines    []string `name:"machines" env:"ETCD_MACHINES" default:"http://127.0.0.1:4001" help:"URLs of etcd, or of its gateways."`
-	Addr        []string `name:"addr" env:"SKYDNS_ADDR" placeholder:"IP:PORT" help:"Addresses to listen on, over UDP and TCP. The name of a network interface in place of the address means the interface's address, as soon as there is one. Default: HOST_IP:53,dokkaa:53."`
-	HostIP      string   `name:"host-ip" env:"HOST_IP" default:"127.0.0.1" help:"Address of the host, to listen on where --addr does not say."`
-	Domain      string   `name:"domain" env:"SKYDNS_DOMAIN" default:"skydns.local." help:"Domain to answer for."`
-	Nameservers []string `name:"nameservers" env:"SKYDNS_NAMESERVERS" placeholder:"IP:PORT" help:"Nameservers that other names are asked of. Default: those of /etc/resolv.conf."`
-	NoRec       bool     `name:"no-rec" env:"SKYDNS_NO_REC" help:"Never ask other nameservers."`
-	PathPrefix  string   `name:"path-prefix" env:"SKYDNS_PATH_PREFIX" default:"skydns" help:"Directory of the records in etcd."`
-	TTL         uint32   `name:"ttl" env:"DNS_TTL" default:"3600" help:"Seconds that a record without a TTL may be cached."`
-	MinTTL      uint32   `name:"min-ttl" env:"DNS_MIN_TTL" default:"60" help:"Seconds that a negative answer may be cached."`
-	Priority    uint16   `name:"priority" env:"DNS_PRIORITY" default:"10" help:"SRV priority of a record without one."`
+	Machines   []string `name:"machines" env:"ETCD_MACHINES" default:"http://127.0.0.1:4001" help:"URLs of etcd, or of its gateways."`
+	TLSKey     string   `name:"tls-key" env:"ETCD_TLSKEY" placeholder:"FILE" help:"Key of the certificate to show to etcd."`
+	TLSPem     string   `name:"tls-pem" env:"ETCD_TLSPEM" placeholder:"FILE" help:"Certificate to show to etcd."`
+	CACert     string   `name:"ca-cert" env:"ETCD_CACERT" placeholder:"FILE" help:"Certificate of the authority that vouches for etcd."`
+	Username   string   `name:"username" env:"ETCD_USERNAME" help:"Refused: etcd is not asked as a user."`
+	Password   string   `name:"password" env:"ETCD_PASSWORD" help:"Refused, like --username." secret:""`
+	Etcd3      bool     `name:"etcd3" help:"Refused: the records are those of etcd's v2 keys."`
+	PathPrefix string   `name:"path-prefix" env:"SKYDNS_PATH_PREFIX" default:"skydns" help:"Directory of the records in etcd."`
+
+	Addr    []string `name:"addr" env:"SKYDNS_ADDR" placeholder:"IP:PORT" help:"Addresses to listen on, over UDP and TCP. The name of a network interface in place of the address means the interface's address, as soon as there is one. Default: HOST_IP:53,dokkaa:53."`
+	HostIP  string   `name:"host-ip" env:"HOST_IP" default:"127.0.0.1" help:"Address of the host, to listen on where --addr does not say."`
+	Systemd bool     `name:"systemd" env:"SKYDNS_SYSTEMD" help:"Serve on the sockets that systemd passes, instead of --addr."`
+
+	Domain     string        `name:"domain" env:"SKYDNS_DOMAIN" default:"skydns.local." help:"Domain to answer for."`
+	Hostmaster string        `name:"hostmaster" env:"SKYDNS_HOSTMASTER" placeholder:"MAILBOX" help:"Who is responsible for the domain, for its SOA. Default: hostmaster@<domain>."`
+	Local      string        `name:"local" env:"SKYDNS_LOCAL" placeholder:"NAME" help:"What local.dns.<domain> stands for."`
+	TTL        uint32        `name:"ttl" env:"DNS_TTL" default:"3600" help:"Seconds that a record without a TTL may be cached."`
+	MinTTL     uint32        `name:"min-ttl" env:"DNS_MIN_TTL" default:"60" help:"Seconds that a negative answer may be cached."`
+	Priority   uint16        `name:"priority" env:"DNS_PRIORITY" default:"10" help:"SRV priority of a record without one."`
+	RoundRobin bool          `name:"round-robin" env:"SKYDNS_ROUND_ROBIN" default:"true" help:"Give services and addresses in another order each time."`
+	MaxStale   time.Duration `name:"max-stale" env:"SKYDNS_MAX_STALE" default:"24h" help:"How long the last known records are answered while etcd is away."`
+	DNSSEC     string        `name:"dnssec" placeholder:"FILE" help:"Refused: answers are not signed."`
+	SCache     int           `name:"scache" default:"10000" help:"Without effect, as there are no signatures."`
+
+	Nameservers []string      `name:"nameservers" env:"SKYDNS_NAMESERVERS" placeholder:"IP:PORT" help:"Nameservers that other names are asked of. Default: those of /etc/resolv.conf."`
+	NSRotate    bool          `name:"ns-rotate" env:"SKYDNS_NS_ROTATE" default:"true" help:"Ask the nameservers in turn, not always the first one first."`
+	NoRec       bool          `name:"no-rec" env:"SKYDNS_NO_REC" help:"Never ask other nameservers."`
+	Ndots       int           `name:"ndots" env:"SKYDNS_NDOTS" default:"2" help:"Labels that a name must have for other nameservers to be asked."`
+	RTimeout    time.Duration `name:"rtimeout" env:"SKYDNS_RTIMEOUT" default:"2s" help:"How long one nameserver may take."`
+	RCache      int           `name:"rcache" env:"SKYDNS_RCACHE" default:"0" help:"How many answers of other nameservers are kept; 0: none."`
+	RCacheTTL   int           `name:"rcache-ttl" env:"SKYDNS_RCACHE_TTL" default:"60" help:"Seconds that other nameservers' answers are kept at most, and the TTL of their records in our own answers."`
+	StubZones   bool          `name:"stubzones" env:"SKYDNS_STUBZONES" help:"Ask the servers of the zones below dns/stub for these."`
+
+	Verbose             bool   `name:"verbose" env:"SKYDNS_VERBOSE" help:"Log queries."`
+	PrometheusPort      string `name:"prometheus-port" env:"PROMETHEUS_PORT" placeholder:"PORT" help:"Serve the metrics there too, under the names of SkyDNS."`
+	PrometheusPath      string `name:"prometheus-path" env:"PROMETHEUS_PATH" default:"/metrics" help:"Path for --prometheus-port."`
+	PrometheusNamespace string `name:"prometheus-namespace" env:"PROMETHEUS_NAMESPACE" default:"skydns" help:"First part of the metrics' names."`
+	PrometheusSubsystem string `name:"prometheus-subsystem" env:"PROMETHEUS_SUBSYSTEM" default:"skydns" help:"Second part of the metrics' names."`
+
+	Check    bool     `name:"check" help:"Print the settings and where each comes from, and what the server would answer for NAME."`
+	Question []string `arg:"" optional:"" name:"name" help:"For --check: a name, and the type to ask for; A if it is left out."`
+
+	sources map[string]string // by the setting's name; those that are missing are defaults
 }
 
 // Bridge is the interface of the containers' network, which the conductor makes.
 const Bridge = "dokkaa"
 
-const (
-	resolvConf      = "/etc/resolv.conf"
-	upstreamTimeout = 2 * time.Second
-)
+// AfterApply notes where the settings come from. The command line's parser calls it.
+func (s *Settings) AfterApply(parsed *kong.Context) error {
+	s.sources = map[string]string{}
+	for _, flag := range parsed.Flags() {
+		for _, name := range flag.Envs {
+			if _, set := os.LookupEnv(name); set {
+				s.sources[flag.Name] = "environment " + name
+			}
+		}
+	}
+	for _, step := range parsed.Path {
+		if step.Flag != nil {
+			s.sources[step.Flag.Name] = "flag"
+		}
+	}
+	return nil
+}
 
 // Validate refuses settings that cannot work. The command line's parser calls it.
 func (s *Settings) Validate() error {
+	if len(s.Question) > 2 || len(s.Question) > 0 && !s.Check {
+		return fmt.Errorf("unexpected argument %s", s.Question[0])
+	}
+	if _, err := s.tls(); err != nil {
+		return err
+	}
 	_, err := s.config()
 	return err
 }
 
-// config is what the settings mean.
-func (s *Settings) config() (Config, error) {
-	c := Config{
-		Answer: answer.Config{
-			Domain:     dns.CanonicalName(s.Domain),
-			Hostmaster: "hostmaster." + dns.CanonicalName(s.Domain),
-			Version:    daemon.Version(),
-			TTL:        s.TTL,
-			MinTTL:     s.MinTTL,
-			OutsideTTL: 60,
-			Priority:   s.Priority,
-			MinLabels:  2,
-			Shuffle:    true,
-		},
-		PathPrefix: strings.Trim(s.PathPrefix, "/"),
-		Timeout:    upstreamTimeout,
-		Cache:      forward.DefaultCache(),
-		MaxStale:   24 * time.Hour,
-	}
-	if _, legal := dns.IsDomainName(c.Answer.Domain); !legal || c.Answer.Domain == "." {
-		return c, fmt.Errorf("domain %q is not a domain name", s.Domain)
-	}
-	if c.PathPrefix == "" {
-		return c, errors.New("the path prefix is empty")
-	}
-	addrs := s.Addr
-	if len(addrs) == 0 {
-		addrs = []string{net.JoinHostPort(s.HostIP, "53"), net.JoinHostPort(Bridge, "53")}
-	}
-	for _, addr := range addrs {
-		endpoint, err := ParseEndpoint(addr)
-		if err != nil {
-			return c, err
-		}
-		c.Listen = append(c.Listen, endpoint)
-	}
-	if s.NoRec {
-		return c, nil
-	}
-	for _, addr := range s.Nameservers {
-		nameserver, err := netip.ParseAddrPort(addr)
-		if err != nil {
-			return c, fmt.Errorf("nameserver %q is not an address and a port", addr)
-		}
-		c.Nameservers = append(c.Nameservers, nameserver)
-	}
-	if len(s.Nameservers) == 0 {
-		c.Nameservers = systemNameservers(resolvConf)
-	}
-	return c, nil
-}
+// setting is one of Settings as --check shows it.
+type setting struct{ name, value, source string }
 
-// systemNameservers are the nameservers of the file, none if it cannot be read.
-func systemNameservers(file string) []netip.AddrPort {
-	system, err := dns.ClientConfigFromFile(file)
-	if err != nil {
-		return nil
-	}
-	var nameservers []netip.AddrPort
-	for _, server := range system.Servers {
-		if addr, err := netip.ParseAddr(server); err == nil {
-			nameservers = append(nameservers, netip.AddrPortFrom(addr, 53))
+// list is all settings of the nameserver, in the order of Settings.
+func (s *Settings) list() []setting {
+	var list []setting
+	v := reflect.ValueOf(*s)
+	for i := range v.NumField() {
+		tag := v.Type().Field(i).Tag
+		name := tag.Get("name")
+		if _, argument := tag.Lookup("arg"); name == "" || argument || name == "check" {
+			continue
 		}
+		value := fmt.Sprint(v.Field(i).Interface())
+		if values, ok := v.Field(i).Interface().([]string); ok {
+			value = strings.Join(values, ",")
+		}
+		if _, secret := tag.Lookup("secret"); secret && value != "" {
+			value = "…"
+		}
+		source := s.sources[name]
+		if source == "" {
+			source = "default"
+		}
+		list = append(list, setting{name, value, source})
 	}
-	return nameservers
+	return list
 }

@@ -19,7 +19,9 @@ func (s *Server) findStubs(last, next *records) {
 	}
 	root := "stub.dns." + s.config.Answer.Domain
 	if next.stubs = next.zone.Find(root); next.stubs != last.stubs { // nodes do not change
-		s.stubs.Set(stubServers(next.stubs, root))
+		if s.stubs.Set(stubServers(next.stubs, root)) {
+			s.forwarder.Forget() // some of it is for others to say now
+		}
 	}
 }
 

@@ -14,5 +14,6 @@ func main() {
 		Name:        "skydns",
 		Description: "Answers for the services of the cluster, and forwards all other names.",
 		HTTPAddr:    "127.0.0.1:4004",
+		SingleDash:  true,
 	}, &settings, func(env daemon.Env) (daemon.Daemon, error) { return skydns.NewDaemon(&settings, env) }))
 }

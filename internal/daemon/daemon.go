@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -49,6 +50,11 @@ type Info struct {
 	Name        string // of the binary
 	Description string // one sentence for --help
 	HTTPAddr    string // default of --http-addr
+	// SingleDash accepts the flags with one dash as well, as programs do that use package flag.
+	SingleDash bool
+	// Instead, if there is one, is asked after the settings were parsed whether the process has
+	// something else to do than to serve, and does it.
+	Instead func(out io.Writer) (done bool, err error)
 }
 
 // Env is what a daemon is built with.
@@ -61,15 +67,18 @@ type Env struct {
 // and returns the exit code: 0 after an orderly end, 1 after a failure, 2 for wrong usage.
 // A second signal exits at once.
 func Main(info Info, settings interface{ Common() *Settings }, build func(Env) (Daemon, error)) int {
-	return run(info, settings, build, os.Args[1:], os.Stderr)
+	return run(info, settings, build, os.Args[1:], os.Stdout, os.Stderr)
 }
 
-func run(info Info, settings interface{ Common() *Settings }, build func(Env) (Daemon, error), args []string, stderr io.Writer) int {
+func run(info Info, settings interface{ Common() *Settings }, build func(Env) (Daemon, error), args []string, stdout, stderr io.Writer) int {
 	parser, err := kong.New(settings, kong.Name(info.Name), kong.Description(info.Description),
 		kong.Vars{"http_addr": info.HTTPAddr, "version": info.Name + " " + Version()})
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return 2
+	}
+	if info.SingleDash {
+		args = doubleDashes(args)
 	}
 	if _, err := parser.Parse(args); err != nil {
 		fmt.Fprintf(stderr, "%s: %v (see --help)\n", info.Name, err)
@@ -82,6 +91,16 @@ func run(info Info, settings interface{ Common() *Settings }, build func(Env) (D
 			return 1
 		}
 		return 0
+	}
+	if info.Instead != nil {
+		done, err := info.Instead(stdout)
+		if err != nil {
+			fmt.Fprintf(stderr, "%s: %v\n", info.Name, err)
+			return 1
+		}
+		if done {
+			return 0
+		}
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: common.LogLevel}))
 	if err := serve(info, common, log, build); err != nil {
@@ -124,4 +143,22 @@ func serve(info Info, common *Settings, log *slog.Logger, build func(Env) (Daemo
 		log.Info(info.Name + " ended")
 	}
 	return err
+}
+
+// doubleDashes writes flags like -name with two dashes. One letter is a short flag, and what does
+// not begin with a letter a value.
+func doubleDashes(args []string) []string {
+	doubled := make([]string, len(args))
+	for i, arg := range args {
+		if arg == "--" {
+			copy(doubled[i:], args[i:])
+			break
+		}
+		name, isFlag := strings.CutPrefix(arg, "-")
+		if isFlag && len(name) > 1 && 'a' <= name[0] && name[0] <= 'z' {
+			arg = "-" + arg
+		}
+		doubled[i] = arg
+	}
+	return doubled
 }

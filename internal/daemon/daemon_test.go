@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,7 +39,7 @@ func (d *testDaemon) Ready() error { return errors.New("not yet") }
 
 func runTest(s *testSettings, d *testDaemon, args ...string) (code int, stderr string) {
 	var out bytes.Buffer
-	code = run(Info{Name: "test", HTTPAddr: "127.0.0.1:0"}, s, func(Env) (Daemon, error) { return d, nil }, args, &out)
+	code = run(Info{Name: "test", HTTPAddr: "127.0.0.1:0"}, s, func(Env) (Daemon, error) { return d, nil }, args, &out, &out)
 	return code, out.String()
 }
 
@@ -119,5 +120,13 @@ func TestHealthcheck(t *testing.T) {
 	<-done
 	if code, _ := runTest(&testSettings{}, &testDaemon{}, "--healthcheck", "--http-addr="+addr); code != 1 {
 		t.Errorf("of no daemon: code %d", code)
+	}
+}
+
+func TestFlagsWithOneDash(t *testing.T) {
+	got := doubleDashes([]string{"-addr", "127.0.0.1:53", "-rcache=-1", "-h", "--ttl", "-5", "--", "-name"})
+	want := []string{"--addr", "127.0.0.1:53", "--rcache=-1", "-h", "--ttl", "-5", "--", "-name"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

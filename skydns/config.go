@@ -1,0 +1,198 @@
+package skydns
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/dokkaa/dokkaa/internal/daemon"
+	"github.com/dokkaa/dokkaa/skydns/answer"
+	"github.com/dokkaa/dokkaa/skydns/forward"
+	"github.com/miekg/dns"
+)
+
+// Config is what a Server is told; Settings say what the fields mean.
+type Config struct {
+	Answer      answer.Config
+	PathPrefix  string // no slash at its ends
+	Listen      []Endpoint
+	Nameservers []netip.AddrPort // none: never ask others
+	Rotate      bool             // do not always begin with the first nameserver
+	Timeout     time.Duration    // of one question to a nameserver
+	Cache       forward.CacheOptions // none: nothing is kept
+	StubZones   bool          // ask the servers of the zones below dns/stub for those
+	MaxStale    time.Duration // how long the records outlive the store
+}
+
+const resolvConf = "/etc/resolv.conf"
+
+// withDefaults are the settings with what follows from others, or from the system, filled in.
+func (s Settings) withDefaults() Settings {
+	if len(s.Addr) == 0 {
+		s.Addr = []string{net.JoinHostPort(s.HostIP, "53"), net.JoinHostPort(Bridge, "53")}
+	}
+	if s.Hostmaster == "" {
+		s.Hostmaster = "hostmaster@" + s.Domain
+	}
+	if len(s.Nameservers) == 0 && !s.NoRec {
+		for _, addr := range systemNameservers(resolvConf) {
+			s.Nameservers = append(s.Nameservers, addr.String())
+		}
+	}
+	// What SkyDNS takes for "not set".
+	for _, d := range []struct {
+		value *int
+		want  int
+	}{{&s.Ndots, 2}, {&s.RCacheTTL, 60}} {
+		if *d.value <= 0 {
+			*d.value = d.want
+		}
+	}
+	if s.RTimeout <= 0 {
+		s.RTimeout = 2 * time.Second
+	}
+	if s.TTL == 0 {
+		s.TTL = 3600
+	}
+	if s.MinTTL == 0 {
+		s.MinTTL = 60
+	}
+	if s.Priority == 0 {
+		s.Priority = 10
+	}
+	return s
+}
+
+// config is what the settings mean.
+func (s *Settings) config() (Config, error) {
+	if err := s.refuse(); err != nil {
+		return Config{}, err
+	}
+	e := s.withDefaults()
+	c := Config{
+		Answer: answer.Config{
+			Domain:     dns.CanonicalName(e.Domain),
+			Hostmaster: mailbox(e.Hostmaster),
+			Version:    daemon.Version(),
+			TTL:        e.TTL,
+			MinTTL:     e.MinTTL,
+			OutsideTTL: uint32(e.RCacheTTL),
+			Priority:   e.Priority,
+			MinLabels:  e.Ndots,
+			Shuffle:    e.RoundRobin,
+		},
+		PathPrefix: strings.Trim(e.PathPrefix, "/"),
+		Rotate:     e.NSRotate,
+		Timeout:    e.RTimeout,
+		StubZones:  e.StubZones,
+		MaxStale:   e.MaxStale,
+	}
+	if e.Local != "" {
+		c.Answer.Local = dns.CanonicalName(e.Local)
+	}
+	if e.RCache > 0 {
+		c.Cache = forward.DefaultCache()
+		c.Cache.Entries, c.Cache.MaxTTL = e.RCache, time.Duration(e.RCacheTTL)*time.Second
+	}
+	if c.PathPrefix == "" {
+		return c, errors.New("the path prefix is empty")
+	}
+	for setting, name := range map[string]string{"domain": c.Answer.Domain, "hostmaster": c.Answer.Hostmaster, "local": c.Answer.Local} {
+		if _, legal := dns.IsDomainName(name); !legal || name == "." {
+			if name != "" || setting != "local" {
+				return c, fmt.Errorf("%s: %q is not a domain name", setting, name)
+			}
+		}
+	}
+	for _, addr := range e.Addr {
+		endpoint, err := ParseEndpoint(addr)
+		if err != nil {
+			return c, err
+		}
+		c.Listen = append(c.Listen, endpoint)
+	}
+	if e.NoRec {
+		return c, nil
+	}
+	for _, addr := range e.Nameservers {
+		nameserver, err := netip.ParseAddrPort(addr)
+		if err != nil {
+			return c, fmt.Errorf("nameserver %q is not an address and a port", addr)
+		}
+		c.Nameservers = append(c.Nameservers, nameserver)
+	}
+	return c, nil
+}
+
+// refuse names the settings of SkyDNS that somebody relies on and that do not exist here.
+func (s *Settings) refuse() error {
+	for _, r := range []struct {
+		setting string
+		used    bool
+		why     string
+	}{
+		{"dnssec", s.DNSSEC != "", "answers are not signed"},
+		{"etcd3", s.Etcd3, "the records are those of etcd's v2 keys"},
+		{"username", s.Username != "", "etcd is not asked as a user"},
+		{"password", s.Password != "", "etcd is not asked as a user"},
+		{"systemd", s.Systemd, "sockets are not taken over"},
+		{"verbose", s.Verbose, "queries are not logged"},
+		{"prometheus-port", s.PrometheusPort != "", "metrics are served at --http-addr"},
+	} {
+		if r.used {
+			return fmt.Errorf("setting %s is not supported: %s", r.setting, r.why)
+		}
+	}
+	return nil
+}
+
+// mailbox is a mail address, or already a name, as the name that an SOA has for it.
+func mailbox(address string) string {
+	return dns.CanonicalName(strings.Replace(address, "@", ".", 1))
+}
+
+// tls is how to talk to etcd, nil if no file says.
+func (s *Settings) tls() (*tls.Config, error) {
+	if s.TLSKey == "" && s.TLSPem == "" && s.CACert == "" {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.TLSKey != "" || s.TLSPem != "" {
+		pair, err := tls.LoadX509KeyPair(s.TLSPem, s.TLSKey)
+		if err != nil {
+			return nil, fmt.Errorf("read tls-pem and tls-key: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	if s.CACert != "" {
+		pem, err := os.ReadFile(s.CACert)
+		if err != nil {
+			return nil, fmt.Errorf("read ca-cert: %w", err)
+		}
+		if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("read ca-cert: %s has no certificate", s.CACert)
+		}
+	}
+	return c, nil
+}
+
+// systemNameservers are the nameservers of the file, none if it cannot be read.
+func systemNameservers(file string) []netip.AddrPort {
+	system, err := dns.ClientConfigFromFile(file)
+	if err != nil {
+		return nil
+	}
+	var nameservers []netip.AddrPort
+	for _, server := range system.Servers {
+		if addr, err := netip.ParseAddr(server); err == nil {
+			nameservers = append(nameservers, netip.AddrPortFrom(addr, dnsPort))
+		}
+	}
+	return nameservers
+}
