@@ -69,12 +69,15 @@ func (s *Server) reply(w dns.ResponseWriter, req *dns.Msg, size int) *dns.Msg {
 	// The query in hand is answered even if the server is ending; this is the deadline.
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
-	result, ours := s.answerer.Answer(ctx, records.zoneAt(now, s.config.MaxStale), answer.Query{Question: question, Size: size, Now: now})
+	result, ours := s.answerer.Answer(ctx, records.zoneAt(now, s.config.MaxStale), answer.Query{
+		Question: question, Size: max(size, maxUDPSize), Now: now, // what does not fit this client may fit others
+	})
 	if !ours {
 		return s.foreign(w, req)
 	}
 	reply := newReply(req, result.Rcode)
 	reply.Authoritative, reply.RecursionAvailable = result.Authoritative, true
+	s.keep(req, reply, result, records, now)
 	reply.Answer, reply.Ns = result.Answer, result.Authority
 	reply.Extra = append(result.Additional, reply.Extra...)
 	if records.stale(now) {
@@ -117,6 +120,9 @@ func mayRecurse(client net.Addr) bool {
 	addr := addrPort.Addr().Unmap()
 	return addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast()
 }
+
+// Overloaded counts a query that was dropped.
+func (s *Server) Overloaded() { s.metrics.dropped.Inc() }
 
 func isTCP(w dns.ResponseWriter) bool {
 	_, tcp := w.RemoteAddr().(*net.TCPAddr)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dokkaa/dokkaa/skydns/udp"
 	"github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
 )
@@ -27,7 +28,7 @@ const (
 // has an address, and no longer than it has.
 type listener struct {
 	endpoint Endpoint
-	handler  dns.Handler
+	handler  udp.Handler
 	lookup   func(name string) (netip.Addr, error)
 	log      *slog.Logger
 
@@ -86,31 +87,31 @@ func (l *listener) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	servers := []*dns.Server{
-		{PacketConn: sockets.udp, Handler: l.handler, UDPSize: maxUDPSize},
-		{Listener: sockets.tcp, Handler: l.handler},
-	}
+	tcp := &dns.Server{Listener: sockets.tcp, Handler: l.handler}
 	group, ctx := errgroup.WithContext(ctx)
-	started := make(chan struct{}, len(servers))
-	for _, server := range servers {
-		server.NotifyStartedFunc = func() { started <- struct{}{} }
-		group.Go(func() error {
-			if err := server.ActivateAndServe(); err != nil {
-				return fmt.Errorf("serve DNS at %s: %w", addr, err)
-			}
-			return ctx.Err()
-		})
-	}
+	started := make(chan struct{}, 1)
+	tcp.NotifyStartedFunc = func() { started <- struct{}{} }
 	group.Go(func() error {
-		for range servers { // one that has not started cannot be shut down
-			select {
-			case <-started:
-			case <-ctx.Done():
-				return sockets.close()
-			}
+		if err := tcp.ActivateAndServe(); err != nil {
+			return fmt.Errorf("serve DNS at %s: %w", addr, err)
+		}
+		return ctx.Err()
+	})
+	group.Go(func() error {
+		server := &udp.Server{Conn: sockets.udp, Handler: l.handler, Log: l.log}
+		if err := server.Serve(ctx); err != nil {
+			return errors.Join(fmt.Errorf("serve DNS at %s: %w", addr, err), sockets.udp.Close())
+		}
+		return errors.Join(sockets.udp.Close(), ctx.Err())
+	})
+	group.Go(func() error {
+		select { // a server that has not started cannot be shut down
+		case <-started:
+		case <-ctx.Done():
+			return sockets.tcp.Close()
 		}
 		l.setUp(sockets.addr())
-		defer shutdown(servers)
+		defer shutdown([]*dns.Server{tcp})
 		return l.watch(ctx, addr)
 	})
 	if err := group.Wait(); !errors.Is(err, context.Canceled) {

@@ -11,6 +11,7 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec
 	forwards *prometheus.HistogramVec
+	dropped  prometheus.Counter
 }
 
 // newMetrics registers the server's metrics. records and age are asked whenever somebody reads
@@ -24,8 +25,12 @@ func newMetrics(registry prometheus.Registerer, records, age func() float64) (*m
 			Name: "skydns_forward_duration_seconds", Help: "How long other nameservers took, by result.",
 			Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 2, 4},
 		}, []string{"result"}),
+		dropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "skydns_queries_dropped_total", Help: "Queries dropped, as too many others were in hand.",
+		}),
 	}
 	return m, errors.Join(
+		registry.Register(m.dropped),
 		registry.Register(m.requests),
 		registry.Register(m.forwards),
 		registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{

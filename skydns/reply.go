@@ -3,12 +3,13 @@ package skydns
 import (
 	"fmt"
 
+	"github.com/dokkaa/dokkaa/skydns/packed"
 	"github.com/miekg/dns"
 )
 
 // maxUDPSize is the largest reply over UDP, whatever the client says that it takes, and what
 // the server itself takes.
-const maxUDPSize = 4096
+const maxUDPSize = packed.MaxSize
 
 // replySize is how large a reply to req may be.
 func replySize(req *dns.Msg, tcp bool) int {

@@ -31,6 +31,7 @@ type Server struct {
 	listeners []*listener
 	builder   *zone.Builder
 	records   atomic.Pointer[records] // nil until the source was listed
+	quick     quick
 }
 
 // New returns a server that does nothing until it is run.
@@ -57,6 +58,9 @@ func New(config Config, source Source, log *slog.Logger, registry prometheus.Reg
 	s.metrics, err = newMetrics(registry, s.countRecords, s.snapshotAge)
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	if err := s.quick.init(config.Answer.Domain, s.metrics); err != nil {
+		return nil, fmt.Errorf("pack domain %s: %w", config.Answer.Domain, err)
 	}
 	return s, nil
 }

@@ -3,6 +3,7 @@ package packed
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -15,8 +16,8 @@ const (
 	targetAt = pointerSize + 10 + 6
 )
 
-// Good says whether the reply still holds at now, in Unix time.
-func (r *Reply) Good(now int64) bool { return r.until == 0 || now < r.until }
+// Good says whether the reply still holds. It asks for the time only if that matters.
+func (r *Reply) Good(now func() time.Time) bool { return r.until == 0 || now().Unix() < r.until }
 
 // Rcode is the reply's code.
 func (r *Reply) Rcode() int { return int(r.fourth & 0x0f) }

@@ -37,6 +37,22 @@ type Reply struct {
 // ofQuestion is the owner that an additional record shares with the answers.
 const ofQuestion = maxRecords
 
+// Slots is how many types of questions, those that nearly all are of, have replies that are kept.
+const Slots = 3
+
+// Slot is where the reply to a type of question is kept; false if none is.
+func Slot(qtype uint16) (slot int, ok bool) {
+	switch qtype {
+	case dns.TypeA:
+		return 0, true
+	case dns.TypeAAAA:
+		return 1, true
+	case dns.TypeSRV:
+		return 2, true
+	}
+	return 0, false
+}
+
 // New packs a reply, which is good until the given time, or for ever if that is zero. With
 // shuffle, the answers are in another order each time. It returns false for a reply that is not
 // simple enough: where records that answer belong to other names than the asked one, records that

@@ -4,18 +4,28 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync/atomic"
+
+	"github.com/dokkaa/dokkaa/skydns/packed"
 )
 
 // maxLabel is the length of the longest label of a legal name.
 const maxLabel = 63
 
-// Node is a name with all that is below it. It does not change.
+// Node is a name with all that is below it. It does not change, but for the replies that are kept.
 type Node struct {
 	label    string    // the name's leftmost, lower-case and not escaped
 	records  []*Record // of exactly this name, sorted by key
 	children *branch
 	count    int // of the records here and below
+
+	replies [packed.Slots]atomic.Pointer[packed.Reply]
 }
+
+// Reply is where the reply to one type of question about the name may be kept, if it depends on
+// nothing but what is here and below. The node of a later zone does not have it unless it is the
+// same.
+func (n *Node) Reply(slot int) *atomic.Pointer[packed.Reply] { return &n.replies[slot] }
 
 // Label is the name's leftmost label, lower-case and not escaped. It may be too long for DNS.
 func (n *Node) Label() string { return n.label }
