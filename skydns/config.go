@@ -22,12 +22,12 @@ type Config struct {
 	Answer      answer.Config
 	PathPrefix  string // no slash at its ends
 	Listen      []Endpoint
-	Nameservers []netip.AddrPort // none: never ask others
-	Rotate      bool             // do not always begin with the first nameserver
-	Timeout     time.Duration    // of one question to a nameserver
+	Nameservers []netip.AddrPort     // none: never ask others
+	Rotate      bool                 // do not always begin with the first nameserver
+	Timeout     time.Duration        // of one question to a nameserver
 	Cache       forward.CacheOptions // none: nothing is kept
-	StubZones   bool          // ask the servers of the zones below dns/stub for those
-	MaxStale    time.Duration // how long the records outlive the store
+	StubZones   bool                 // ask the servers of the zones below dns/stub for those
+	MaxStale    time.Duration        // how long the records outlive the store
 }
 
 const resolvConf = "/etc/resolv.conf"
