@@ -37,7 +37,11 @@ func startUpstream(t *testing.T, handle func(w dns.ResponseWriter, query *dns.Ms
 		<-started
 	}
 	t.Cleanup(func() {
-		shutdown([]*dns.Server{udp, tcp})
+		for _, server := range []*dns.Server{udp, tcp} {
+			if err := server.Shutdown(); err != nil {
+				t.Error(err)
+			}
+		}
 		<-done
 		<-done
 	})

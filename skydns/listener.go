@@ -4,25 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
 
+	"github.com/dokkaa/dokkaa/skydns/tcp"
 	"github.com/dokkaa/dokkaa/skydns/udp"
-	"github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
 )
 
-const (
-	// lookInterval is how often an interface's address is looked at, and an address that
-	// could not be bound is tried again.
-	lookInterval = time.Second
-	// drainTime is how long queries in hand may take when listening ends. It is more than a
-	// forward takes.
-	drainTime = 5 * time.Second
-)
+// lookInterval is how often an interface's address is looked at, and an address that could not be
+// bound is tried again.
+const lookInterval = time.Second
 
 // listener serves DNS at one endpoint whenever that can be bound: not before its interface
 // has an address, and no longer than it has.
@@ -87,33 +83,21 @@ func (l *listener) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tcp := &dns.Server{Listener: sockets.tcp, Handler: l.handler}
+	l.setUp(sockets.addr())
 	group, ctx := errgroup.WithContext(ctx)
-	started := make(chan struct{}, 1)
-	tcp.NotifyStartedFunc = func() { started <- struct{}{} }
-	group.Go(func() error {
-		if err := tcp.ActivateAndServe(); err != nil {
-			return fmt.Errorf("serve DNS at %s: %w", addr, err)
-		}
-		return ctx.Err()
-	})
-	group.Go(func() error {
-		server := &udp.Server{Conn: sockets.udp, Handler: l.handler, Log: l.log}
-		if err := server.Serve(ctx); err != nil {
-			return errors.Join(fmt.Errorf("serve DNS at %s: %w", addr, err), sockets.udp.Close())
-		}
-		return errors.Join(sockets.udp.Close(), ctx.Err())
-	})
-	group.Go(func() error {
-		select { // a server that has not started cannot be shut down
-		case <-started:
-		case <-ctx.Done():
-			return sockets.tcp.Close()
-		}
-		l.setUp(sockets.addr())
-		defer shutdown([]*dns.Server{tcp})
-		return l.watch(ctx, addr)
-	})
+	serve := func(server interface{ Serve(context.Context) error }, socket io.Closer) {
+		group.Go(func() error {
+			err := server.Serve(ctx)
+			_ = socket.Close() // some servers have closed theirs
+			if err != nil {
+				return fmt.Errorf("serve DNS at %s: %w", addr, err)
+			}
+			return ctx.Err()
+		})
+	}
+	serve(&udp.Server{Conn: sockets.udp, Handler: l.handler, Log: l.log}, sockets.udp)
+	serve(&tcp.Server{Listener: sockets.tcp, Handler: l.handler, Log: l.log, Limits: tcp.DefaultLimits()}, sockets.tcp)
+	group.Go(func() error { return l.watch(ctx, addr) })
 	if err := group.Wait(); !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -138,18 +122,6 @@ func (l *listener) watch(ctx context.Context, addr netip.AddrPort) error {
 			return fmt.Errorf("interface %s went from %s to %s", l.endpoint.Interface, addr, now)
 		}
 	}
-}
-
-// shutdown stops listening and waits until the queries in hand are answered, within bounds.
-func shutdown(servers []*dns.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-	defer cancel()
-	var wg sync.WaitGroup
-	for _, server := range servers {
-		// The error says that time was up, or that the server had failed already.
-		wg.Go(func() { _ = server.ShutdownContext(ctx) })
-	}
-	wg.Wait()
 }
 
 // sockets are a UDP and a TCP socket at one address.

@@ -1,47 +1,22 @@
 package udp
 
 import (
-	"encoding/binary"
 	"net"
 	"net/netip"
 
+	"github.com/dokkaa/dokkaa/skydns/wire"
 	"github.com/miekg/dns"
 )
 
-// headerSize is the size of a message's header.
-const headerSize = 12
-
-// serve unpacks a packet and has it answered, as the library's own server does.
+// serve unpacks a packet and has it answered.
 func serve(w *writer, packet []byte, handler dns.Handler) {
-	if len(packet) < headerSize {
-		return
+	query, refusal := wire.Query(packet)
+	switch {
+	case query != nil:
+		handler.ServeDNS(w, query)
+	case refusal != nil:
+		_ = w.WriteMsg(refusal) // who sends such packets need not have an answer
 	}
-	var fields [headerSize / 2]uint16
-	for i := range fields {
-		fields[i] = binary.BigEndian.Uint16(packet[2*i:])
-	}
-	action := dns.DefaultMsgAcceptFunc(dns.Header{
-		Id: fields[0], Bits: fields[1], Qdcount: fields[2], Ancount: fields[3], Nscount: fields[4], Arcount: fields[5],
-	})
-	if action == dns.MsgIgnore {
-		return
-	}
-	req := new(dns.Msg)
-	err := req.Unpack(packet)
-	if action == dns.MsgAccept && err == nil {
-		handler.ServeDNS(w, req)
-		return
-	}
-	reply := new(dns.Msg)
-	reply.Id, reply.Response, reply.RecursionDesired = fields[0], true, fields[1]&(1<<8) != 0
-	reply.Opcode, reply.Rcode = int(fields[1]>>11&0x0f), dns.RcodeFormatError
-	if action == dns.MsgRejectNotImplemented {
-		reply.Rcode = dns.RcodeNotImplemented
-	}
-	if len(req.Question) > 0 {
-		reply.Question = req.Question[:1]
-	}
-	_ = w.WriteMsg(reply) // who sends such packets need not have an answer
 }
 
 // writer sends the reply to one packet.
