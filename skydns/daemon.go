@@ -118,7 +118,7 @@ func (c *configured) config(value string) (Config, error) {
 func (c *configured) serve(ctx context.Context, config Config, value string) (Config, string, error) {
 	metrics := &collectors{Registerer: c.registry}
 	defer metrics.unregister()
-	server, err := New(config, mirrored{c.mirror}, c.log, metrics)
+	server, err := New(config, mirrored{c.mirror, c.store}, c.log, metrics)
 	if err != nil {
 		return config, value, err
 	}
@@ -167,8 +167,11 @@ func (c *configured) changed(ctx context.Context, config Config, value string) (
 	}
 }
 
-// mirrored is a mirror that somebody else runs.
-type mirrored struct{ *store.Mirror }
+// mirrored is a mirror that somebody else runs, and its store.
+type mirrored struct {
+	*store.Mirror
+	*store.Store
+}
 
 func (mirrored) Run(ctx context.Context) error {
 	<-ctx.Done()

@@ -69,7 +69,7 @@ func (s *Server) reply(w dns.ResponseWriter, req *dns.Msg, size int) *dns.Msg {
 	// The query in hand is answered even if the server is ending; this is the deadline.
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
-	result, ours := s.answerer.Answer(ctx, records.zoneAt(now, s.config.MaxStale), answer.Query{
+	result, ours := s.answer(ctx, records.zoneAt(now, s.config.MaxStale), answer.Query{
 		Question: question, Size: max(size, maxUDPSize), Now: now, // what does not fit this client may fit others
 	})
 	if !ours {
@@ -84,6 +84,20 @@ func (s *Server) reply(w dns.ResponseWriter, req *dns.Msg, size int) *dns.Msg {
 		capTTLs(reply, staleTTL)
 	}
 	return reply
+}
+
+// answer is the answerer's, with the names that the store does not list.
+func (s *Server) answer(ctx context.Context, z answer.Zone, q answer.Query) (answer.Result, bool) {
+	if z == nil || s.unlisted == nil {
+		return s.answerer.Answer(ctx, z, q)
+	}
+	all := &overlay{Zone: z, ctx: ctx, unlisted: s.unlisted}
+	result, ours := s.answerer.Answer(ctx, all, q)
+	if all.err != nil {
+		s.log.Debug("name that the store does not list was not read", "question", q.Name, "err", all.err)
+		return answer.Result{Rcode: dns.RcodeServerFailure}, ours
+	}
+	return result, ours
 }
 
 // foreign answers a question about a name outside the domain.

@@ -69,14 +69,14 @@ func (f *fakeSource) change(edit func(*store.Snapshot)) {
 
 // set makes the records below /skydns/local/skydns/ those of values, all written just now.
 func (f *fakeSource) set(values map[string]string) {
-	f.change(func(s *store.Snapshot) { *s = store.NewSnapshot(s.Index+1, nodes(values, s.Index+1)...) })
+	f.change(func(s *store.Snapshot) { *s = store.NewSnapshot(s.Index+1, storeNodes(values, s.Index+1)...) })
 }
 
 func (f *fakeSource) lose() {
 	f.change(func(s *store.Snapshot) { s.Known, s.Err = false, errors.New("etcd is away") })
 }
 
-func nodes(values map[string]string, modified uint64) []store.Node {
+func storeNodes(values map[string]string, modified uint64) []store.Node {
 	var list []store.Node
 	for key, value := range values {
 		list = append(list, store.Node{Key: "/skydns/local/skydns/" + key, Value: value, Modified: modified})

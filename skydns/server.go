@@ -30,6 +30,7 @@ type Server struct {
 	stubs     *forward.Stubs
 	listeners []*listener
 	builder   *zone.Builder
+	unlisted  *unlisted               // nil if the source cannot read such keys
 	records   atomic.Pointer[records] // nil until the source was listed
 	quick     quick
 }
@@ -51,6 +52,9 @@ func New(config Config, source Source, log *slog.Logger, registry prometheus.Reg
 		outside = s.forwarder
 	}
 	s.answerer = answer.New(config.Answer, outside)
+	if l, ok := source.(lister); ok {
+		s.unlisted = newUnlisted(l, config.PathPrefix)
+	}
 	for _, endpoint := range config.Listen {
 		s.listeners = append(s.listeners, &listener{endpoint: endpoint, handler: s, lookup: interfaceAddr, log: log})
 	}

@@ -166,7 +166,7 @@ func TestBadRecordsAreLoggedOnce(t *testing.T) {
 	s.update()
 	for range 3 {
 		source.change(func(s *store.Snapshot) {
-			*s = store.NewSnapshot(s.Index+1, nodes(map[string]string{"good": `{"host":"10.0.0.1"}`, "bad": "nonsense"}, 1)...)
+			*s = store.NewSnapshot(s.Index+1, storeNodes(map[string]string{"good": `{"host":"10.0.0.1"}`, "bad": "nonsense"}, 1)...)
 		})
 		s.update()
 	}

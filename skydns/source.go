@@ -31,6 +31,17 @@ func entries(snapshot store.Snapshot, dir string) iter.Seq[zone.Entry] {
 	}
 }
 
+// nodes are the same of a listing.
+func nodes(list []store.Node) iter.Seq[zone.Entry] {
+	return func(yield func(zone.Entry) bool) {
+		for _, n := range list {
+			if !yield(entry(n)) {
+				return
+			}
+		}
+	}
+}
+
 // changes are what became of the keys by the time of the snapshot.
 func changes(snapshot store.Snapshot, keys []string) iter.Seq[zone.Change] {
 	return func(yield func(zone.Change) bool) {
