@@ -96,8 +96,9 @@ func (s *Settings) config() (Config, error) {
 	if e.Local != "" {
 		c.Answer.Local = dns.CanonicalName(e.Local)
 	}
+	c.Cache = forward.DefaultCache()
+	c.Cache.Entries = max(0, e.Cache)
 	if e.RCache > 0 {
-		c.Cache = forward.DefaultCache()
 		c.Cache.Entries, c.Cache.MaxTTL = e.RCache, time.Duration(e.RCacheTTL)*time.Second
 	}
 	if c.PathPrefix == "" {

@@ -250,7 +250,7 @@ func TestOnlyNeighboursMayRecurse(t *testing.T) {
 		"169.254.1.1": true, "fe80::1": true, "::ffff:10.1.2.3": true,
 		"8.8.8.8": false, "172.32.0.1": false, "2001:4860::1": false, "::ffff:8.8.8.8": false,
 	} {
-		if got := mayRecurse(&net.UDPAddr{IP: net.ParseIP(addr), Port: 1234}); got != may {
+		if got := mayRecurse(netip.MustParseAddr(addr)); got != may {
 			t.Errorf("%s may recurse: %v, want %v", addr, got, may)
 		}
 	}

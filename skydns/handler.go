@@ -102,7 +102,7 @@ func (s *Server) answer(ctx context.Context, z answer.Zone, q answer.Query) (ans
 
 // foreign answers a question about a name outside the domain.
 func (s *Server) foreign(w dns.ResponseWriter, req *dns.Msg) *dns.Msg {
-	if !mayRecurse(w.RemoteAddr()) {
+	if !mayRecurse(clientOf(w)) {
 		return newReply(req, dns.RcodeRefused)
 	}
 	failed := newReply(req, dns.RcodeServerFailure)
@@ -126,13 +126,20 @@ func (s *Server) foreign(w dns.ResponseWriter, req *dns.Msg) *dns.Msg {
 
 // mayRecurse says whether the client may ask for foreign names: only neighbours may, since a
 // nameserver that asks around for everybody is a weapon.
-func mayRecurse(client net.Addr) bool {
-	addrPort, err := netip.ParseAddrPort(client.String())
-	if err != nil {
-		return false
+func mayRecurse(client netip.Addr) bool {
+	client = client.Unmap()
+	return client.IsLoopback() || client.IsPrivate() || client.IsLinkLocalUnicast()
+}
+
+// clientOf is the client's address, invalid if it has none.
+func clientOf(w dns.ResponseWriter) netip.Addr {
+	switch addr := w.RemoteAddr().(type) {
+	case *net.UDPAddr:
+		return addr.AddrPort().Addr()
+	case *net.TCPAddr:
+		return addr.AddrPort().Addr()
 	}
-	addr := addrPort.Addr().Unmap()
-	return addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast()
+	return netip.Addr{}
 }
 
 // Overloaded counts a query that was dropped.

@@ -43,7 +43,11 @@ func newMetrics(registry prometheus.Registerer, records, age func() float64) (*m
 }
 
 func (m *metrics) request(req *dns.Msg, rcode int) {
-	m.requests.WithLabelValues(typeLabel(req), rcodeLabel(rcode)).Inc()
+	label := "none"
+	if len(req.Question) == 1 {
+		label = typeLabel(req.Question[0].Qtype)
+	}
+	m.requests.WithLabelValues(label, rcodeLabel(rcode)).Inc()
 }
 
 func (m *metrics) forward(took time.Duration, err error) {
@@ -56,11 +60,8 @@ func (m *metrics) forward(took time.Duration, err error) {
 
 // typeLabel names the types that are asked for in earnest; the rest share one label, so that
 // a client cannot make up 65536 time series.
-func typeLabel(req *dns.Msg) string {
-	if len(req.Question) != 1 {
-		return "none"
-	}
-	switch t := req.Question[0].Qtype; t {
+func typeLabel(t uint16) string {
+	switch t {
 	case dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeCNAME, dns.TypeTXT, dns.TypeMX, dns.TypeNS,
 		dns.TypeSOA, dns.TypePTR, dns.TypeHTTPS, dns.TypeANY:
 		return dns.TypeToString[t]

@@ -34,13 +34,19 @@ func (q *quick) init(domain string, m *metrics) error {
 
 // Quick answers with a reply that is kept, if there is one: all that is not plain, or that depends
 // on anything but the records, is for ServeDNS, which also makes the replies to keep.
-func (s *Server) Quick(dst, packet []byte, _ netip.AddrPort) (reply []byte, done bool) {
+func (s *Server) Quick(dst, packet []byte, client netip.AddrPort) (reply []byte, done bool) {
 	q, plain := packed.Parse(packet)
-	slot, kept := packed.Slot(q.Type)
-	if !plain || !kept || !q.Under(s.quick.domain) {
+	if !plain {
 		return nil, false
 	}
 	records := s.records.Load()
+	if !q.Under(s.quick.domain) {
+		return s.quickForeign(dst, packet, &q, records, client)
+	}
+	slot, kept := packed.Slot(q.Type)
+	if !kept {
+		return nil, false
+	}
 	if records == nil || !records.known || records.stubs != nil {
 		return nil, false
 	}
@@ -61,6 +67,22 @@ func (s *Server) Quick(dst, packet []byte, _ netip.AddrPort) (reply []byte, done
 	s.quick.answered[slot][counter].Inc()
 	return r.Append(dst, &q), true
 }
+
+// quickForeign answers with what another nameserver said a while ago.
+func (s *Server) quickForeign(dst, packet []byte, q *packed.Query, records *records, client netip.AddrPort) (reply []byte, done bool) {
+	// The records may have a say in names of stub zones and of addresses.
+	if records != nil && records.stubs != nil || q.Under(arpa) || !mayRecurse(client.Addr()) {
+		return nil, false
+	}
+	reply, rcode, done := s.forwarder.Cached(dst, packet, time.Now())
+	if done {
+		s.metrics.requests.WithLabelValues(typeLabel(q.Type), rcodeLabel(rcode)).Inc()
+	}
+	return reply, done
+}
+
+// arpa is where the names of addresses are.
+var arpa = []byte("\x04arpa\x00")
 
 // keep keeps the answer to a question for those who ask the same. The records are those that it was
 // made of.

@@ -133,7 +133,7 @@ func TestTTLsCountDown(t *testing.T) {
 		// The next client spells it as it likes, under its own id.
 		other := question("pLAIN.ext.EXAMPLE.org.")
 		wantAnswer(t, f, other, other.Question[0].Name+" 200 IN A 192.0.2.10")
-		wire, fresh := f.Cached([]byte("xx"), pack(t, other), maxMessage, time.Now())
+		wire, _, fresh := f.Cached([]byte("xx"), pack(t, other), time.Now())
 		if !fresh || string(wire[:2]) != "xx" {
 			t.Fatalf("got %x, %v", wire, fresh)
 		}
@@ -151,12 +151,12 @@ func TestTTLsCountDown(t *testing.T) {
 		} {
 			query := question(name)
 			edit(query)
-			if _, fresh := f.Cached(nil, pack(t, query), maxMessage, time.Now()); fresh {
+			if _, _, fresh := f.Cached(nil, pack(t, query), time.Now()); fresh {
 				t.Errorf("another %s gets the same answer", title)
 			}
 		}
 		f.Forget()
-		if _, fresh := f.Cached(nil, pack(t, other), maxMessage, time.Now()); fresh || f.Entries() != 0 {
+		if _, _, fresh := f.Cached(nil, pack(t, other), time.Now()); fresh || f.Entries() != 0 {
 			t.Error("what was forgotten is still there")
 		}
 	})
@@ -276,7 +276,7 @@ func TestCachedDoesNotAllocate(t *testing.T) {
 		t.Fatal(err)
 	}
 	dst, now := make([]byte, 0, 512), time.Now()
-	if n := testing.AllocsPerRun(1000, func() { f.Cached(dst, query, 512, now) }); n > 0 {
+	if n := testing.AllocsPerRun(1000, func() { f.Cached(dst, query, now) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

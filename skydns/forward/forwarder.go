@@ -93,23 +93,22 @@ func (f *Forwarder) Close() {
 
 func (f *Forwarder) clock(now time.Time) int64 { return int64(now.Sub(f.started)) }
 
-// Cached appends to dst the reply to a packed query, of size bytes at most, and of what the
-// query takes over UDP, if a fresh one is kept. It takes no lock, and allocates only where it
-// has a popular answer fetched again. It returns false for all else that calls for Forward,
-// queries with EDNS options among it.
-func (f *Forwarder) Cached(dst, packet []byte, size int, now time.Time) ([]byte, bool) {
+// Cached appends to dst the reply to a packed query over UDP, and returns its code, if a fresh
+// one is kept. It takes no lock, and allocates only where it has a popular answer fetched again.
+// It returns false for all else that calls for Forward, queries with EDNS options among it.
+func (f *Forwarder) Cached(dst, packet []byte, now time.Time) (reply []byte, rcode int, ok bool) {
 	var scratch [keyPrefix + maxName]byte
 	q, err := parseQuery(packet, scratch[:])
 	if err != nil || q.options {
-		return dst, false
+		return dst, 0, false
 	}
 	at := f.clock(now)
 	e := f.cache.find(q.key, at)
 	if e == nil || at >= e.expires {
-		return dst, false
+		return dst, 0, false
 	}
 	f.hit(e, at)
-	return e.append(dst, &q, size, e.age(at), false), true
+	return e.append(dst, &q, q.size, e.age(at), false), e.rcode(), true
 }
 
 // Forward appends to dst the reply to a packed query, of size bytes at most. It waits for the
