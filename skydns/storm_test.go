@@ -53,7 +53,7 @@ func TestQueriesInAStormOfChanges(t *testing.T) {
 	}
 	start := time.Now()
 	for n := 1; n <= changes; n++ {
-		source.change(func(s *store.Snapshot) { *s = store.NewSnapshot(uint64(n)+1, nodes(both(n), uint64(n)+1)...) })
+		source.change(func(s *store.Snapshot) { *s = store.NewSnapshot(uint64(n)+1, storeNodes(both(n), uint64(n)+1)...) })
 		if ahead := time.Duration(n)*time.Second/perSecond - time.Since(start); ahead > time.Millisecond {
 			time.Sleep(ahead)
 		}
