@@ -18,10 +18,11 @@ type fakeUpstream struct {
 
 func startUpstream(t *testing.T, handle func(w dns.ResponseWriter, query *dns.Msg)) *fakeUpstream {
 	t.Helper()
-	sockets, err := bind(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	var sockets sockets
+	eventually(t, func() (err error) { // what is free for TCP may not be for UDP
+		sockets, err = bind(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+		return err
+	})
 	u := &fakeUpstream{addr: sockets.addr()}
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, query *dns.Msg) {
 		u.asked.Add(1)

@@ -78,7 +78,7 @@ func run(info Info, settings interface{ Common() *Settings }, build func(Env) (D
 		return 2
 	}
 	if info.SingleDash {
-		args = doubleDashes(args)
+		args = DoubleDashes(args)
 	}
 	if _, err := parser.Parse(args); err != nil {
 		fmt.Fprintf(stderr, "%s: %v (see --help)\n", info.Name, err)
@@ -145,9 +145,9 @@ func serve(info Info, common *Settings, log *slog.Logger, build func(Env) (Daemo
 	return err
 }
 
-// doubleDashes writes flags like -name with two dashes. One letter is a short flag, and what does
+// DoubleDashes writes flags like -name with two dashes. One letter is a short flag, and what does
 // not begin with a letter a value.
-func doubleDashes(args []string) []string {
+func DoubleDashes(args []string) []string {
 	doubled := make([]string, len(args))
 	for i, arg := range args {
 		if arg == "--" {

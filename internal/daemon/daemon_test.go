@@ -124,7 +124,7 @@ func TestHealthcheck(t *testing.T) {
 }
 
 func TestFlagsWithOneDash(t *testing.T) {
-	got := doubleDashes([]string{"-addr", "127.0.0.1:53", "-rcache=-1", "-h", "--ttl", "-5", "--", "-name"})
+	got := DoubleDashes([]string{"-addr", "127.0.0.1:53", "-rcache=-1", "-h", "--ttl", "-5", "--", "-name"})
 	want := []string{"--addr", "127.0.0.1:53", "--rcache=-1", "-h", "--ttl", "-5", "--", "-name"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
