@@ -15,7 +15,7 @@ import (
 )
 
 // openStore opens the cluster's memory at the endpoints.
-func openStore(t *testing.T, endpoints ...string) *store.Store {
+func openStore(t testing.TB, endpoints ...string) *store.Store {
 	t.Helper()
 	s, err := store.New(store.Options{Endpoints: endpoints, ClusterKey: state.ClusterKey})
 	if err != nil {

@@ -60,6 +60,19 @@ func (t *hostTracker) follow(snapshot store.Snapshot, changed []string, all bool
 	}
 }
 
+// renewal notes that a lease was renewed, if a key that changed says no more than that.
+func (t *hostTracker) renewal(node store.Node, now time.Time) bool {
+	before, found := t.keys[node.Key]
+	if !found || before.TTL == 0 || node.TTL == 0 || before.Value != node.Value {
+		return false
+	}
+	k, _ := state.ParseHostKey(node.Key) // only such keys are kept
+	if k.Kind == "lease" {
+		t.renew(k.IP, node, now)
+	}
+	return k.Kind == "lease"
+}
+
 // observe judges the hosts, of a store that is known since a time. It returns also when a host
 // that is missing now will count as lost, zero if none is missing.
 func (t *hostTracker) observe(known, now time.Time) (hosts map[string]schedule.Host, wake time.Time) {

@@ -2,9 +2,7 @@ package conductor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -15,7 +13,6 @@ import (
 	"github.com/dokkaa/dokkaa/conductor/schedule"
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
-	"github.com/dokkaa/dokkaa/skydns/msg"
 )
 
 const (
@@ -60,6 +57,8 @@ type term struct {
 	hostLog   hostLog
 	withdrawn map[string]bool // lost hosts whose records were taken away
 	swept     bool            // so were those of hosts that the cluster does not know
+	next      time.Time       // when to decide again though nothing changed
+	left      bool            // a part of the last plan was not carried out
 	written   uint64          // index of the newest own write below /apps
 	writtenAt time.Time
 	refusals  refusals
@@ -131,33 +130,47 @@ func (t *term) pass(ctx context.Context) (wait time.Duration) {
 	if behind := t.written > t.apps.mirror.Snapshot().Index; behind && now.Sub(t.writtenAt) < catchUp {
 		return catchUp
 	}
-	t.tell(now)
+	if news := t.tell(now); !news && now.Before(t.next) && t.tracker.ttl == t.hostTTL() {
+		return t.next.Sub(now) // a large cluster's hosts renew their leases all the time
+	}
+	wait = t.decide(ctx, now)
+	t.next = time.Now().Add(wait)
+	return wait
+}
+
+// decide judges the hosts, plans and carries the plan out. It returns when to decide again though
+// nothing changed.
+func (t *term) decide(ctx context.Context, now time.Time) (wait time.Duration) {
+	known := t.hosts.told.Since
 	t.tracker.ttl = t.hostTTL()
-	alive, wake := t.tracker.observe(t.hosts.told.Since, now)
-	for _, e := range t.hostLog.observe(alive) {
+	hosts, wake := t.tracker.observe(known, now)
+	for _, e := range t.hostLog.observe(hosts) {
 		t.events.Record(e)
 	}
-	t.withdrawLost(ctx, alive)
-	if !t.swept && now.Sub(t.hosts.told.Since) > patience {
-		t.sweep(ctx, alive)
+	if err := errors.Join(t.withdrawLost(ctx, hosts), t.sweep(ctx, hosts, now.Sub(known))); err != nil {
+		t.complain(ctx, err)
+		wake = earliest(wake, now.Add(schedulerRetry))
 	}
-	t.planner.SetHosts(alive)
-	if now.Sub(t.hosts.told.Since) < patience && anyMissing(alive) {
+	if patient := known.Add(patience); now.Before(patient) {
+		wake = earliest(wake, patient)
+	}
+	t.planner.SetHosts(hosts)
+	if now.Sub(known) < patience && anyMissing(hosts) {
 		// They are about to renew their leases. What is placed without them is moved later.
 		return max(time.Until(wake), time.Millisecond)
 	}
 	due := t.planner.Due(now)
 	plan, again := t.planner.Plan(now)
+	took := time.Since(now)
 	if due {
-		t.metrics.planning.Observe(time.Since(now).Seconds())
+		t.metrics.planning.Observe(took.Seconds())
 	}
 	wait = schedulerResync
-	if err := t.apply(ctx, plan); err != nil && ctx.Err() == nil {
-		if err.Error() != t.said {
-			t.said = err.Error()
-			t.log.Warn("carry out the plan", "err", err)
-		}
+	if err := t.apply(ctx, plan, time.Now().Add(max(writeTime, 2*took))); err != nil {
+		t.complain(ctx, err)
 		wait = schedulerRetry
+	} else if t.left {
+		wait = time.Millisecond
 	}
 	for _, at := range []time.Time{wake, again} {
 		if !at.IsZero() {
@@ -165,6 +178,14 @@ func (t *term) pass(ctx context.Context) (wait time.Duration) {
 		}
 	}
 	return wait
+}
+
+// complain says what failed, once.
+func (t *term) complain(ctx context.Context, err error) {
+	if ctx.Err() == nil && err.Error() != t.said {
+		t.said = err.Error()
+		t.log.Warn("carry out the plan", "err", err)
+	}
 }
 
 func anyMissing(hosts map[string]schedule.Host) bool {
@@ -176,26 +197,34 @@ func anyMissing(hosts map[string]schedule.Host) bool {
 	return false
 }
 
-// tell tells the planner, and the judge of hosts, what changed since they were told last.
-func (t *term) tell(now time.Time) {
+// tell tells the planner, and the judge of hosts, what changed since they were told last. It returns
+// whether anything did but that hosts renewed their leases.
+func (t *term) tell(now time.Time) (news bool) {
 	for _, s := range t.sources {
 		snapshot := s.mirror.Snapshot()
 		changed, all := s.mirror.Changed(s.told, snapshot)
 		if all {
 			changed = difference(s.told, snapshot)
 		}
+		news = news || all || !snapshot.Since.Equal(s.told.Since)
 		for _, key := range changed {
-			if n, found := snapshot.Get(key); found {
+			n, found := snapshot.Get(key)
+			switch {
+			case found && s == t.hosts && t.tracker.renewal(n, now):
+				continue
+			case found:
 				t.planner.Set(schedule.Node{Key: n.Key, Value: n.Value, Created: n.Created, Modified: n.Modified}, now)
-			} else {
+			default:
 				t.planner.Unset(key)
 			}
+			news = true
 		}
 		if s == t.hosts {
 			t.tracker.follow(snapshot, changed, all)
 		}
 		s.told = snapshot
 	}
+	return news
 }
 
 // difference are all keys of a snapshot, and those that it lost since another.
@@ -209,138 +238,4 @@ func difference(before, now store.Snapshot) (keys []string) {
 		}
 	}
 	return keys
-}
-
-// apply carries out the changes in their order. A change that fails ends those of its container for
-// this pass, and no other's: somebody may have written there what nobody should. After a lost race
-// the next pass sees what the other wrote. What was not done is planned again.
-func (t *term) apply(ctx context.Context, plan []schedule.Change) error {
-	skipped := map[state.Ref]bool{}
-	var failed []error
-	for i, change := range plan {
-		ref := state.RefOf(change.Key)
-		if skipped[ref] {
-			continue
-		}
-		node, err := t.write(ctx, change)
-		if err != nil {
-			skipped[ref] = true
-			t.planner.Touch(ref)
-		}
-		switch {
-		case err == nil:
-			t.note(ctx, change, node)
-		case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrExists), errors.Is(err, store.ErrNotFound):
-			t.log.Debug("lost a race", "key", change.Key, "err", err)
-			t.wake()
-		default:
-			failed = append(failed, fmt.Errorf("%s %s: %w", change.Kind, change.Key, err))
-			if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrOutcomeUnknown) || ctx.Err() != nil {
-				for _, left := range plan[i:] {
-					t.planner.Touch(state.RefOf(left.Key))
-				}
-				return errors.Join(failed...)
-			}
-		}
-	}
-	return errors.Join(failed...)
-}
-
-// note remembers, counts and tells what was written.
-func (t *term) note(ctx context.Context, change schedule.Change, node store.Node) {
-	t.metrics.changes.WithLabelValues(change.Kind.String()).Inc()
-	t.written, t.writtenAt = max(t.written, node.Modified), time.Now()
-	level := slog.LevelInfo
-	if change.Kind == schedule.Put || change.Kind == schedule.Prune {
-		level = slog.LevelDebug
-	}
-	t.log.Log(ctx, level, change.Kind.String(), "key", change.Key, "reason", change.Reason)
-	e, ok := eventOf(change)
-	if news := t.refusals.news(change, e); ok && news {
-		t.events.Record(e)
-	}
-}
-
-func (t *term) write(ctx context.Context, change schedule.Change) (store.Node, error) {
-	switch change.Kind {
-	case schedule.Put:
-		return t.store.Set(ctx, change.Key, change.Value, 0)
-	case schedule.Create:
-		return t.store.Create(ctx, change.Key, change.Value, 0)
-	case schedule.Swap:
-		return t.store.CompareAndSwap(ctx, change.Key, change.Value, change.PrevIndex)
-	case schedule.Delete:
-		if change.PrevIndex == 0 {
-			return store.Node{}, t.store.Delete(ctx, change.Key)
-		}
-		return store.Node{}, t.store.CompareAndDelete(ctx, change.Key, change.PrevIndex)
-	case schedule.Prune:
-		return store.Node{}, t.store.DeleteEmptyDir(ctx, change.Key)
-	}
-	return store.Node{}, fmt.Errorf("unknown change %d", change.Kind)
-}
-
-// withdrawLost takes away the DNS records of hosts that were lost, once for each loss. If too many
-// are missing, they more likely serve and only cannot say so.
-func (t *term) withdrawLost(ctx context.Context, hosts map[string]schedule.Host) {
-	if schedule.Braked(hosts) {
-		return
-	}
-	for ip, host := range hosts {
-		if host.Liveness != schedule.Lost {
-			delete(t.withdrawn, ip)
-			continue
-		}
-		if t.withdrawn[ip] {
-			continue
-		}
-		n, err := t.withdraw(ctx, ip)
-		if err != nil {
-			t.log.Warn("withdraw the records of a lost host", "host", ip, "err", err)
-			continue
-		}
-		t.withdrawn[ip] = true
-		t.log.Info("host is lost", "host", ip, "withdrawn", n)
-	}
-}
-
-// withdraw deletes each record as it was seen. A host that comes back writes all of its records
-// anew once it has its lease: what was seen before there was a lease is what it left behind.
-func (t *term) withdraw(ctx context.Context, ip string) (n int, err error) {
-	listing, err := t.store.List(ctx, state.RecordsDir)
-	if err != nil {
-		return 0, err
-	}
-	if _, err := t.store.Get(ctx, state.HostLeaseKey(ip)); !errors.Is(err, store.ErrNotFound) {
-		return 0, err // nil: it is back
-	}
-	return t.deleteRecords(ctx, listing, func(host string) bool { return host == ip })
-}
-
-// sweep takes away the records of hosts that the cluster does not know any more.
-func (t *term) sweep(ctx context.Context, hosts map[string]schedule.Host) {
-	listing, err := t.store.List(ctx, state.RecordsDir)
-	if err == nil {
-		_, err = t.deleteRecords(ctx, listing, func(host string) bool { _, known := hosts[host]; return !known })
-	}
-	if err != nil {
-		t.log.Warn("withdraw the records of forgotten hosts", "err", err)
-		return
-	}
-	t.swept = true
-}
-
-func (t *term) deleteRecords(ctx context.Context, listing store.Listing, gone func(host string) bool) (n int, err error) {
-	for _, node := range listing.Nodes {
-		var record msg.Service
-		if json.Unmarshal([]byte(node.Value), &record) != nil || !gone(record.Host) || !state.IsInstanceRecord(node.Key) {
-			continue
-		}
-		err := t.store.CompareAndDelete(ctx, node.Key, node.Modified)
-		if err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) {
-			return n, err
-		}
-		n++
-	}
-	return n, nil
 }

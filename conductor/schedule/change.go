@@ -15,6 +15,7 @@ type plan struct {
 // change adds a change, to what was to be changed of its key already.
 func (c *container) change(next Change) {
 	p := &c.changes
+	next.Ref = c.ref
 	i, found := p.at[next.Key]
 	if !found {
 		if p.at == nil {

@@ -340,7 +340,7 @@ func (c *cluster) hostsChanged() {
 func (c *cluster) carryOut(plan []schedule.Change, failing int) (whole bool) {
 	skipped := map[state.Ref]bool{}
 	for _, change := range plan {
-		ref := state.RefOf(change.Key)
+		ref := change.Ref
 		if skipped[ref] {
 			continue
 		}

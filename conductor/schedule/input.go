@@ -62,6 +62,7 @@ type Observed struct {
 
 // Change is one write to the store, with its reason.
 type Change struct {
+	Ref       state.Ref // whose it is
 	Kind      Kind
 	Key       string
 	Value     string

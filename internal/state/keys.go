@@ -101,15 +101,6 @@ func ParseAppKey(key string) (k AppKey, ok bool) {
 	return k, true
 }
 
-// RefOf is the container that a key or directory below /apps belongs to, zero if there is none.
-func RefOf(key string) Ref {
-	parts := strings.Split(strings.TrimPrefix(key, AppsDir+"/"), "/")
-	if !strings.HasPrefix(key, AppsDir+"/") || len(parts) < 2 {
-		return Ref{}
-	}
-	return Ref{App: parts[0], Name: parts[1]}
-}
-
 // HostKey is the part of a key below /hosts/<ip>/: Kind is "lease", "info", "availability",
 // "labels", "instances", "volumes", "removals" or "images", Item the instance's id, or the
 // volume's or image's name.
