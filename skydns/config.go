@@ -14,6 +14,7 @@ import (
 	"github.com/dokkaa/dokkaa/internal/daemon"
 	"github.com/dokkaa/dokkaa/skydns/answer"
 	"github.com/dokkaa/dokkaa/skydns/forward"
+	"github.com/dokkaa/dokkaa/skydns/limit"
 	"github.com/miekg/dns"
 )
 
@@ -28,6 +29,11 @@ type Config struct {
 	Cache       forward.CacheOptions // none: nothing is kept
 	StubZones   bool                 // ask the servers of the zones below dns/stub for those
 	MaxStale    time.Duration        // how long the records outlive the store
+	Recursion   limit.Networks       // of the clients that may ask for foreign names
+	Limit       limit.Options        // of replies
+	LogEvery    int                  // one in so many queries is logged; 0: none
+
+	MetricsNamespace, MetricsSubsystem string // of SkyDNS's metrics
 }
 
 const resolvConf = "/etc/resolv.conf"
@@ -93,6 +99,9 @@ func (s *Settings) config() (Config, error) {
 		StubZones:  e.StubZones,
 		MaxStale:   e.MaxStale,
 	}
+	if err := e.limits(&c); err != nil {
+		return c, err
+	}
 	if e.Local != "" {
 		c.Answer.Local = dns.CanonicalName(e.Local)
 	}
@@ -131,6 +140,25 @@ func (s *Settings) config() (Config, error) {
 	return c, nil
 }
 
+// limits fills in whom the config bounds.
+func (s *Settings) limits(c *Config) (err error) {
+	if c.Recursion, err = limit.ParseNetworks(s.Recursion); err != nil {
+		return fmt.Errorf("recursion: %w", err)
+	}
+	c.Limit = limit.Options{Rate: s.RateLimit, Slip: s.RateSlip, Exempt: c.Recursion}
+	if len(s.RateExempt) > 0 {
+		if c.Limit.Exempt, err = limit.ParseNetworks(s.RateExempt); err != nil {
+			return fmt.Errorf("rate-exempt: %w", err)
+		}
+	}
+	c.LogEvery = max(0, s.QueryLog)
+	if s.Verbose {
+		c.LogEvery = 1
+	}
+	c.MetricsNamespace, c.MetricsSubsystem = s.PrometheusNamespace, s.PrometheusSubsystem
+	return nil
+}
+
 // refuse names the settings of SkyDNS that somebody relies on and that do not exist here.
 func (s *Settings) refuse() error {
 	for _, r := range []struct {
@@ -143,7 +171,6 @@ func (s *Settings) refuse() error {
 		{"username", s.Username != "", "etcd is not asked as a user"},
 		{"password", s.Password != "", "etcd is not asked as a user"},
 		{"systemd", s.Systemd, "sockets are not taken over"},
-		{"verbose", s.Verbose, "queries are not logged"},
 		{"prometheus-port", s.PrometheusPort != "", "metrics are served at --http-addr"},
 	} {
 		if r.used {

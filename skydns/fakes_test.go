@@ -128,7 +128,7 @@ func (z *fakeZone) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
 		reply.Rcode = dns.RcodeServerFailure
 	case first == "refused":
 		reply.Rcode = dns.RcodeRefused
-	case first == "truncated" && !isTCP(w):
+	case first == "truncated" && w.RemoteAddr().Network() == "udp":
 		reply.Truncated = true
 	case first == "echo":
 		reply.Answer = []dns.RR{echo(query)}

@@ -194,7 +194,7 @@ func TestAllNameserversFailing(t *testing.T) {
 func TestTruncatedReplyIsFetchedOverTCP(t *testing.T) {
 	truncating := func(tcp func(dns.ResponseWriter, *dns.Msg)) netip.AddrPort {
 		return startUpstream(t, func(w dns.ResponseWriter, query *dns.Msg) {
-			if isTCP(w) {
+			if w.RemoteAddr().Network() == "tcp" {
 				tcp(w, query)
 				return
 			}
@@ -246,12 +246,20 @@ func TestNeverAsksItself(t *testing.T) {
 }
 
 func TestOnlyNeighboursMayRecurse(t *testing.T) {
+	settings, err := parse(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := settings.config()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for addr, may := range map[string]bool{
 		"127.0.0.1": true, "::1": true, "10.1.2.3": true, "172.20.0.9": true, "192.168.1.1": true, "fd00::1": true,
 		"169.254.1.1": true, "fe80::1": true, "::ffff:10.1.2.3": true,
 		"8.8.8.8": false, "172.32.0.1": false, "2001:4860::1": false, "::ffff:8.8.8.8": false,
 	} {
-		if got := mayRecurse(netip.MustParseAddr(addr)); got != may {
+		if got := config.Recursion.Contain(netip.MustParseAddr(addr)); got != may {
 			t.Errorf("%s may recurse: %v, want %v", addr, got, may)
 		}
 	}

@@ -41,7 +41,7 @@ func FuzzHandler(f *testing.F) {
 		if tcp {
 			w.remote = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
 		}
-		s.reply(w, query, replySize(query, tcp)) // outside the guard: a panic shows
+		s.reply(newRequest(w, query)) // outside the guard: a panic shows
 		s.ServeDNS(w, query)
 		if len(w.wire) > replySize(query, tcp) {
 			t.Errorf("%d bytes are more than %d", len(w.wire), replySize(query, tcp))

@@ -3,12 +3,11 @@ package skydns
 import (
 	"context"
 	"errors"
-	"net"
-	"net/netip"
 	"runtime/debug"
 	"time"
 
 	"github.com/dokkaa/dokkaa/skydns/answer"
+	"github.com/dokkaa/dokkaa/skydns/limit"
 	"github.com/miekg/dns"
 )
 
@@ -18,12 +17,22 @@ const answerTimeout = 4 * time.Second
 
 // ServeDNS answers one query. It is called on a goroutine of its own.
 func (s *Server) ServeDNS(w dns.ResponseWriter, req *dns.Msg) {
-	size := replySize(req, isTCP(w))
-	reply := s.guardedReply(w, req, size)
+	x := newRequest(w, req)
+	reply := s.guardedReply(x)
 	if reply == nil {
 		return
 	}
-	wire, err := pack(reply, size)
+	switch verdict := x.limit(s.limiter, reply.Rcode); verdict {
+	case limit.Drop:
+		s.metrics.limited[verdict].Inc()
+		return
+	case limit.Truncate:
+		s.metrics.limited[verdict].Inc()
+		reply = newReply(req, reply.Rcode)
+		reply.Truncated = true
+	}
+	x.addCookie(reply)
+	wire, err := pack(reply, x.size)
 	if err != nil {
 		s.log.Warn("reply cannot be sent", "question", questionOf(req), "err", err)
 		reply = newReply(req, dns.RcodeServerFailure)
@@ -31,49 +40,60 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, req *dns.Msg) {
 			return // not even the question can be repeated: there is nothing to say
 		}
 	}
-	s.metrics.request(req, reply.Rcode)
+	took := time.Since(x.start)
+	s.metrics.traffic.note(x.by, x.qtype(), reply.Rcode, wire, took)
+	if s.sampler.take() {
+		s.log.Info("query", "client", x.client, "tcp", x.tcp, "question", questionOf(req), "rcode", rcodeLabel(reply.Rcode), "bytes", len(wire), "took", took)
+	}
 	if _, err := w.Write(wire); err != nil {
-		s.log.Debug("client did not take the reply", "client", w.RemoteAddr(), "err", err)
+		s.log.Debug("client did not take the reply", "client", x.client, "err", err)
 	}
 }
 
 // guardedReply is reply, nil if there is to be none; a query that makes it panic costs nobody else's answers.
-func (s *Server) guardedReply(w dns.ResponseWriter, req *dns.Msg, size int) (reply *dns.Msg) {
+func (s *Server) guardedReply(x *request) (reply *dns.Msg) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.log.Error("query made the server panic", "question", questionOf(req), "err", r, "stack", string(debug.Stack()))
-			reply = newReply(req, dns.RcodeServerFailure)
+			s.log.Error("query made the server panic", "question", questionOf(x.req), "err", r, "stack", string(debug.Stack()))
+			reply = newReply(x.req, dns.RcodeServerFailure)
 		}
 	}()
-	return s.reply(w, req, size)
+	return s.reply(x)
 }
 
-// reply is the reply to req, nil if it is to be dropped.
-func (s *Server) reply(w dns.ResponseWriter, req *dns.Msg, size int) *dns.Msg {
+// reply is the reply to the query, nil if it is to be dropped.
+func (s *Server) reply(x *request) *dns.Msg {
+	req := x.req
 	if req.Opcode != dns.OpcodeQuery {
 		return newReply(req, dns.RcodeNotImplemented)
 	}
 	if len(req.Question) != 1 {
 		return newReply(req, dns.RcodeFormatError)
 	}
+	if rcode := x.readEDNS(s.cookies); rcode != 0 {
+		return newReply(req, rcode)
+	}
 	question := req.Question[0]
 	switch question.Qtype {
 	case dns.TypeANY, dns.TypeAXFR, dns.TypeIXFR, dns.TypeMAILA, dns.TypeMAILB:
 		return newReply(req, dns.RcodeRefused)
 	}
-	now := time.Now()
+	now := x.start
 	records := s.records.Load()
 	if servers := s.stubs.Find(dns.CanonicalName(question.Name)); servers != nil {
-		return s.stubbed(w, req, servers)
+		return s.stubbed(x, servers)
 	}
 	// The query in hand is answered even if the server is ending; this is the deadline.
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
 	result, ours := s.answer(ctx, records.zoneAt(now, s.config.MaxStale), answer.Query{
-		Question: question, Size: max(size, maxUDPSize), Now: now, // what does not fit this client may fit others
+		Question: question, Size: max(x.size, maxUDPSize), Now: now, // what does not fit this client may fit others
 	})
 	if !ours {
-		return s.foreign(w, req)
+		return s.foreign(x)
+	}
+	if dns.IsSubDomain("arpa.", dns.CanonicalName(question.Name)) {
+		x.by = reverse
 	}
 	reply := newReply(req, result.Rcode)
 	reply.Authoritative, reply.RecursionAvailable = result.Authoritative, true
@@ -101,8 +121,11 @@ func (s *Server) answer(ctx context.Context, z answer.Zone, q answer.Query) (ans
 }
 
 // foreign answers a question about a name outside the domain.
-func (s *Server) foreign(w dns.ResponseWriter, req *dns.Msg) *dns.Msg {
-	if !mayRecurse(clientOf(w)) {
+func (s *Server) foreign(x *request) *dns.Msg {
+	req := x.req
+	x.by = recursive
+	// A nameserver that asks around for everybody is a weapon.
+	if !s.config.Recursion.Contain(x.client.Addr()) {
 		return newReply(req, dns.RcodeRefused)
 	}
 	failed := newReply(req, dns.RcodeServerFailure)
@@ -114,7 +137,7 @@ func (s *Server) foreign(w dns.ResponseWriter, req *dns.Msg) *dns.Msg {
 	// The query in hand is answered even if the server is ending; this has a deadline.
 	reply, err := s.forwarder.Exchange(context.Background(), req)
 	s.metrics.forward(time.Since(start), err)
-	if err == nil && reply.Truncated && isTCP(w) {
+	if err == nil && reply.Truncated && x.tcp {
 		err = errors.New("reply is too large for UDP, and the nameserver does not talk TCP")
 	}
 	if err != nil {
@@ -124,30 +147,10 @@ func (s *Server) foreign(w dns.ResponseWriter, req *dns.Msg) *dns.Msg {
 	return reply
 }
 
-// mayRecurse says whether the client may ask for foreign names: only neighbours may, since a
-// nameserver that asks around for everybody is a weapon.
-func mayRecurse(client netip.Addr) bool {
-	client = client.Unmap()
-	return client.IsLoopback() || client.IsPrivate() || client.IsLinkLocalUnicast()
-}
-
-// clientOf is the client's address, invalid if it has none.
-func clientOf(w dns.ResponseWriter) netip.Addr {
-	switch addr := w.RemoteAddr().(type) {
-	case *net.UDPAddr:
-		return addr.AddrPort().Addr()
-	case *net.TCPAddr:
-		return addr.AddrPort().Addr()
-	}
-	return netip.Addr{}
-}
-
 // Overloaded counts a query that was dropped.
-func (s *Server) Overloaded() { s.metrics.dropped.Inc() }
-
-func isTCP(w dns.ResponseWriter) bool {
-	_, tcp := w.RemoteAddr().(*net.TCPAddr)
-	return tcp
+func (s *Server) Overloaded() {
+	s.metrics.dropped.Inc()
+	s.metrics.traffic.systems[auth].errors[causeOverflow].Add(1)
 }
 
 func questionOf(req *dns.Msg) string {

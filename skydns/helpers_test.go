@@ -14,6 +14,7 @@ import (
 
 	"github.com/dokkaa/dokkaa/internal/store"
 	"github.com/dokkaa/dokkaa/skydns/answer"
+	"github.com/dokkaa/dokkaa/skydns/limit"
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -101,7 +102,19 @@ func testConfig() Config {
 		Listen:     []Endpoint{{Addr: netip.MustParseAddr("127.0.0.1")}},
 		Timeout:    300 * time.Millisecond,
 		MaxStale:   24 * time.Hour,
+		Recursion:  neighbours(),
+
+		MetricsNamespace: "skydns", MetricsSubsystem: "skydns",
 	}
+}
+
+// neighbours are loopback and private networks.
+func neighbours() limit.Networks {
+	networks, err := limit.ParseNetworks([]string{"127.0.0.0/8", "::1", "10.0.0.0/8"})
+	if err != nil {
+		panic(err)
+	}
+	return networks
 }
 
 func discardLog() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }

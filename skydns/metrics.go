@@ -4,50 +4,70 @@ import (
 	"errors"
 	"time"
 
-	"github.com/miekg/dns"
+	"github.com/dokkaa/dokkaa/skydns/forward"
+	"github.com/dokkaa/dokkaa/skydns/limit"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 type metrics struct {
-	requests *prometheus.CounterVec
+	traffic  traffic
 	forwards *prometheus.HistogramVec
 	dropped  prometheus.Counter
+	limited  [limit.Drop + 1]prometheus.Counter
 }
 
-// newMetrics registers the server's metrics. records and age are asked whenever somebody reads
-// the metrics.
-func newMetrics(registry prometheus.Registerer, records, age func() float64) (*metrics, error) {
-	m := &metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "skydns_requests_total", Help: "Queries answered, by type of the question and code of the reply.",
-		}, []string{"type", "rcode"}),
-		forwards: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "skydns_forward_duration_seconds", Help: "How long other nameservers took, by result.",
-			Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 2, 4},
-		}, []string{"result"}),
-		dropped: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "skydns_queries_dropped_total", Help: "Queries dropped, as too many others were in hand.",
-		}),
-	}
-	return m, errors.Join(
+// register registers the server's metrics.
+func (s *Server) register(registry prometheus.Registerer) error {
+	m := &s.metrics
+	m.forwards = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "skydns_forward_duration_seconds", Help: "How long other nameservers took, by result.",
+		Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 2, 4},
+	}, []string{"result"})
+	m.dropped = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "skydns_queries_dropped_total", Help: "Queries dropped, as too many others were in hand.",
+	})
+	limited := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "skydns_replies_limited_total", Help: "Replies that were too many for a client's network, by what was done with them.",
+	}, []string{"verdict"})
+	m.limited[limit.Truncate], m.limited[limit.Drop] = limited.WithLabelValues("truncated"), limited.WithLabelValues("dropped")
+	stats := s.forwarder.Stats()
+	misses := func() float64 { return float64(stats.Misses.Load()) }
+	return errors.Join(
+		registry.Register(newTrafficCollector(&m.traffic, s.config.MetricsNamespace, s.config.MetricsSubsystem, misses)),
 		registry.Register(m.dropped),
-		registry.Register(m.requests),
+		registry.Register(limited),
 		registry.Register(m.forwards),
 		registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "skydns_records", Help: "Records in memory.",
-		}, records)),
+		}, s.countRecords)),
 		registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "skydns_snapshot_age_seconds", Help: "How long ago the records in memory were known to be those of the store.",
-		}, age)),
+		}, s.snapshotAge)),
+		registerForwarding(registry, s.forwarder),
 	)
 }
 
-func (m *metrics) request(req *dns.Msg, rcode int) {
-	label := "none"
-	if len(req.Question) == 1 {
-		label = typeLabel(req.Question[0].Qtype)
+// registerForwarding registers what the forwarder counts.
+func registerForwarding(registry prometheus.Registerer, f *forward.Forwarder) error {
+	stats := f.Stats()
+	var errs []error
+	for result, count := range map[string]func() uint64{
+		"fresh": stats.Hits.Load, "stale": stats.Stale.Load, "asked": stats.Misses.Load,
+	} {
+		errs = append(errs, registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "skydns_foreign_queries_total", Help: "Queries for foreign names, by where the answer came from.",
+			ConstLabels: prometheus.Labels{"from": result},
+		}, func() float64 { return float64(count()) })))
 	}
-	m.requests.WithLabelValues(label, rcodeLabel(rcode)).Inc()
+	errs = append(errs,
+		registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "skydns_forward_retries_total", Help: "Questions to other nameservers that one of them did not answer.",
+		}, func() float64 { return float64(stats.Retries.Load()) })),
+		registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "skydns_foreign_answers", Help: "Answers of other nameservers that are kept.",
+		}, func() float64 { return float64(f.Entries()) })),
+	)
+	return errors.Join(errs...)
 }
 
 func (m *metrics) forward(took time.Duration, err error) {
@@ -56,22 +76,4 @@ func (m *metrics) forward(took time.Duration, err error) {
 		result = "failed"
 	}
 	m.forwards.WithLabelValues(result).Observe(took.Seconds())
-}
-
-// typeLabel names the types that are asked for in earnest; the rest share one label, so that
-// a client cannot make up 65536 time series.
-func typeLabel(t uint16) string {
-	switch t {
-	case dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeCNAME, dns.TypeTXT, dns.TypeMX, dns.TypeNS,
-		dns.TypeSOA, dns.TypePTR, dns.TypeHTTPS, dns.TypeANY:
-		return dns.TypeToString[t]
-	}
-	return "other"
-}
-
-func rcodeLabel(rcode int) string {
-	if name, known := dns.RcodeToString[rcode]; known {
-		return name
-	}
-	return "other"
 }

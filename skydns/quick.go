@@ -6,30 +6,22 @@ import (
 	"time"
 
 	"github.com/dokkaa/dokkaa/skydns/answer"
+	"github.com/dokkaa/dokkaa/skydns/limit"
 	"github.com/dokkaa/dokkaa/skydns/packed"
+	"github.com/dokkaa/dokkaa/skydns/wire"
 	"github.com/miekg/dns"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // quick is what plain questions about own names are answered with, without the library.
 type quick struct {
-	domain   []byte // as names begin in packets
-	absent   [packed.Slots]atomic.Pointer[packed.Reply]
-	answered [packed.Slots][2]prometheus.Counter // by the code, NOERROR or NXDOMAIN
+	domain []byte // as names begin in packets
+	absent [packed.Slots]atomic.Pointer[packed.Reply]
 }
 
-func (q *quick) init(domain string, m *metrics) error {
+func (q *quick) init(domain string) error {
 	q.domain = make([]byte, len(domain)+1)
-	if _, err := dns.PackDomainName(domain, q.domain, 0, nil, false); err != nil {
-		return err
-	}
-	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV} {
-		slot, _ := packed.Slot(qtype)
-		for i, rcode := range []int{dns.RcodeSuccess, dns.RcodeNameError} {
-			q.answered[slot][i] = m.requests.WithLabelValues(dns.TypeToString[qtype], rcodeLabel(rcode))
-		}
-	}
-	return nil
+	_, err := dns.PackDomainName(domain, q.domain, 0, nil, false)
+	return err
 }
 
 // Quick answers with a reply that is kept, if there is one: all that is not plain, or that depends
@@ -60,25 +52,51 @@ func (s *Server) Quick(dst, packet []byte, client netip.AddrPort) (reply []byte,
 	if r == nil || !r.Good(time.Now) {
 		return nil, false
 	}
-	counter := 0
-	if r.Rcode() == dns.RcodeNameError {
-		counter = 1
-	}
-	s.quick.answered[slot][counter].Inc()
-	return r.Append(dst, &q), true
+	return s.sendQuick(r.Append(dst, &q), packet, &q, auth, r.Rcode(), client), true
 }
 
 // quickForeign answers with what another nameserver said a while ago.
 func (s *Server) quickForeign(dst, packet []byte, q *packed.Query, records *records, client netip.AddrPort) (reply []byte, done bool) {
 	// The records may have a say in names of stub zones and of addresses.
-	if records != nil && records.stubs != nil || q.Under(arpa) || !mayRecurse(client.Addr()) {
+	if records != nil && records.stubs != nil || q.Under(arpa) || !s.config.Recursion.Contain(client.Addr()) {
 		return nil, false
 	}
 	reply, rcode, done := s.forwarder.Cached(dst, packet, time.Now())
 	if done {
-		s.metrics.requests.WithLabelValues(typeLabel(q.Type), rcodeLabel(rcode)).Inc()
+		reply = s.sendQuick(reply, packet, q, recursive, rcode, client)
 	}
 	return reply, done
+}
+
+// sendQuick counts a reply that is to be sent, and cuts or drops it where the client's network got
+// too many of its kind.
+func (s *Server) sendQuick(reply, packet []byte, q *packed.Query, by system, rcode int, client netip.AddrPort) []byte {
+	if s.limiter.Limits(client.Addr()) {
+		verdict := s.limiter.Check(client.Addr(), kindOf(rcode), q.Name, time.Now())
+		if verdict != limit.Send {
+			s.metrics.limited[verdict].Inc()
+		}
+		switch verdict {
+		case limit.Drop:
+			return nil
+		case limit.Truncate:
+			reply = wire.Truncated(reply, packet)
+		}
+	}
+	s.metrics.traffic.note(by, q.Type, rcode, reply, quickTime)
+	if s.sampler.take() {
+		s.log.Info("query", "client", client, "question", wireQuestion(q), "rcode", rcodeLabel(rcode), "bytes", len(reply))
+	}
+	return reply
+}
+
+// wireQuestion is the question in words.
+func wireQuestion(q *packed.Query) string {
+	name, _, err := dns.UnpackDomainName(q.Name, 0)
+	if err != nil {
+		return err.Error()
+	}
+	return name + " " + dns.Type(q.Type).String()
 }
 
 // arpa is where the names of addresses are.

@@ -12,7 +12,9 @@ import (
 	"sync/atomic"
 
 	"github.com/dokkaa/dokkaa/skydns/answer"
+	"github.com/dokkaa/dokkaa/skydns/cookie"
 	"github.com/dokkaa/dokkaa/skydns/forward"
+	"github.com/dokkaa/dokkaa/skydns/limit"
 	"github.com/dokkaa/dokkaa/skydns/zone"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -24,7 +26,10 @@ type Server struct {
 	config    Config
 	source    Source
 	log       *slog.Logger
-	metrics   *metrics
+	metrics   metrics
+	limiter   *limit.Limiter
+	cookies   *cookie.Secret
+	sampler   sampler
 	answerer  *answer.Answerer
 	forwarder *forward.Forwarder
 	stubs     *forward.Stubs
@@ -42,7 +47,10 @@ func New(config Config, source Source, log *slog.Logger, registry prometheus.Reg
 		source:  source,
 		log:     log,
 		builder: zone.NewBuilder(config.PathPrefix),
+		limiter: limit.New(config.Limit),
+		cookies: cookie.New(),
 	}
+	s.sampler.every = uint64(config.LogEvery)
 	options := forward.Options{
 		Nameservers: config.Nameservers, Rotate: config.Rotate, Timeout: config.Timeout, IsSelf: s.isSelf, Cache: config.Cache,
 	}
@@ -58,12 +66,10 @@ func New(config Config, source Source, log *slog.Logger, registry prometheus.Reg
 	for _, endpoint := range config.Listen {
 		s.listeners = append(s.listeners, &listener{endpoint: endpoint, handler: s, lookup: interfaceAddr, log: log})
 	}
-	var err error
-	s.metrics, err = newMetrics(registry, s.countRecords, s.snapshotAge)
-	if err != nil {
+	if err := s.register(registry); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	if err := s.quick.init(config.Answer.Domain, s.metrics); err != nil {
+	if err := s.quick.init(config.Answer.Domain); err != nil {
 		return nil, fmt.Errorf("pack domain %s: %w", config.Answer.Domain, err)
 	}
 	return s, nil

@@ -272,6 +272,13 @@ func TestMetrics(t *testing.T) {
 		`skydns_requests_total{rcode="NXDOMAIN",type="other"} 1`,
 		`skydns_requests_total{rcode="NOERROR",type="A"} 1`,
 		`skydns_forward_duration_seconds_count{result="answered"} 1`,
+		`skydns_foreign_queries_total{from="asked"} 1`,
+		`skydns_skydns_dns_request_count_total{system="auth"} 3`,
+		`skydns_skydns_dns_request_count_total{system="recursive"} 1`,
+		`skydns_skydns_dns_request_duration_seconds_count{system="auth"} 3`,
+		`skydns_skydns_dns_response_size_bytes_bucket{system="recursive",le="512"} 1`,
+		`skydns_skydns_dns_error_count_total{cause="nxdomain",system="auth"} 2`,
+		`skydns_skydns_dns_cachemiss_count_total{cache="response"} 1`,
 		`skydns_records 2`,
 		`skydns_snapshot_age_seconds 0`,
 	} {

@@ -51,7 +51,13 @@ type Settings struct {
 	RCacheTTL   int           `name:"rcache-ttl" env:"SKYDNS_RCACHE_TTL" default:"60" help:"Seconds that other nameservers' answers are kept at most with --rcache, and the TTL of their records in our own answers."`
 	StubZones   bool          `name:"stubzones" env:"SKYDNS_STUBZONES" help:"Ask the servers of the zones below dns/stub for these."`
 
-	Verbose             bool   `name:"verbose" env:"SKYDNS_VERBOSE" help:"Log queries."`
+	Recursion  []string `name:"recursion" env:"SKYDNS_RECURSION" default:"127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7,169.254.0.0/16,fe80::/10" placeholder:"NETWORK" help:"Networks of the clients that may ask for other names than the domain's."`
+	RateLimit  int      `name:"rate-limit" env:"SKYDNS_RATE_LIMIT" default:"200" help:"Replies of one kind to one network of clients (an IPv4 /24, an IPv6 /56) a second, over UDP and without a cookie; 0: no limit."`
+	RateSlip   int      `name:"rate-slip" env:"SKYDNS_RATE_SLIP" default:"2" help:"One in so many of the replies above the rate limit is sent cut to nothing, which makes clients ask over TCP; 0: none."`
+	RateExempt []string `name:"rate-exempt" env:"SKYDNS_RATE_EXEMPT" placeholder:"NETWORK" help:"Networks of the clients that are not limited. Default: those of --recursion."`
+
+	Verbose             bool   `name:"verbose" env:"SKYDNS_VERBOSE" help:"Log all queries, like --query-log=1."`
+	QueryLog            int    `name:"query-log" env:"SKYDNS_QUERY_LOG" default:"0" help:"Log one in so many queries; 0: none."`
 	PrometheusPort      string `name:"prometheus-port" env:"PROMETHEUS_PORT" placeholder:"PORT" help:"Serve the metrics there too, under the names of SkyDNS."`
 	PrometheusPath      string `name:"prometheus-path" env:"PROMETHEUS_PATH" default:"/metrics" help:"Path for --prometheus-port."`
 	PrometheusNamespace string `name:"prometheus-namespace" env:"PROMETHEUS_NAMESPACE" default:"skydns" help:"First part of the metrics' names."`

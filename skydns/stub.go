@@ -49,9 +49,11 @@ func stubServers(node *zone.Node, root string) map[string][]netip.AddrPort {
 }
 
 // stubbed asks the servers of a stub zone, and drops what such servers were asked already.
-func (s *Server) stubbed(w dns.ResponseWriter, req *dns.Msg, servers *forward.Forwarder) *dns.Msg {
+func (s *Server) stubbed(x *request, servers *forward.Forwarder) *dns.Msg {
+	req := x.req
+	x.by = stub
 	if forward.Marked(req) {
-		s.log.Warn("query to a stub zone came back", "question", questionOf(req), "client", w.RemoteAddr())
+		s.log.Warn("query to a stub zone came back", "question", questionOf(req), "client", x.client)
 		return nil
 	}
 	reply, err := servers.Exchange(context.Background(), req)
