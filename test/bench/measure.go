@@ -23,6 +23,7 @@ type results struct {
 	lostScheduler, lostLed samples
 	returned, gaps         samples
 	rest                   []usage
+	dns                    dnsResults
 	hotPaths               []string // lines of "go test -bench"
 }
 
@@ -35,7 +36,7 @@ type part struct {
 }
 
 // partNames are what --only takes.
-var partNames = []string{"starts", "restarts", "scales", "updates", "paths", "links", "etcd", "losses", "rest", "outages", "hotpaths"}
+var partNames = []string{"starts", "restarts", "scales", "updates", "paths", "links", "etcd", "losses", "rest", "outages", "dns", "hotpaths"}
 
 // parts are in the order of the hosts that they need: a cluster only grows.
 func (v *versus) parts() []part {
@@ -55,6 +56,10 @@ func (v *versus) parts() []part {
 				return err
 			}
 			r.lostLed, err = v.measureHostLoss(ctx, leader)
+			return err
+		}},
+		{"dns", 0, false, func(ctx context.Context) (err error) {
+			r.dns, err = measureDNS(ctx, v.Binaries, max(2, v.Rounds/2))
 			return err
 		}},
 		{"hotpaths", 0, false, func(ctx context.Context) (err error) { r.hotPaths, err = measureHotPaths(ctx); return err }},
