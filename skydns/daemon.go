@@ -42,12 +42,16 @@ func NewDaemon(settings *Settings, env daemon.Env) (daemon.Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	directory := "/" + strings.Trim(settings.PathPrefix, "/")
 	return &configured{
-		settings: settings, key: directory + "/config",
-		store: st, mirror: st.NewMirror(directory),
+		settings: settings, key: documentKey(settings),
+		store: st, mirror: st.NewMirror("/" + strings.Trim(settings.PathPrefix, "/")),
 		log: env.Log.With("component", "skydns"), registry: env.Metrics,
 	}, nil
+}
+
+// documentKey is the key of the settings in etcd.
+func documentKey(settings *Settings) string {
+	return "/" + strings.Trim(settings.PathPrefix, "/") + "/config"
 }
 
 func newStore(settings *Settings, options store.Options) (*store.Store, error) {

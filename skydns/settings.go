@@ -106,9 +106,9 @@ func (s *Settings) Validate() error {
 type setting struct{ name, value, source string }
 
 // list is all settings of the nameserver, in the order of Settings.
-func (s *Settings) list() []setting {
+func (s Settings) list() []setting {
 	var list []setting
-	v := reflect.ValueOf(*s)
+	v := reflect.ValueOf(s)
 	for i := range v.NumField() {
 		tag := v.Type().Field(i).Tag
 		name := tag.Get("name")

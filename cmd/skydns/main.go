@@ -2,6 +2,7 @@
 package main
 
 import (
+	"io"
 	"os"
 
 	"github.com/dokkaa/dokkaa/internal/daemon"
@@ -15,5 +16,11 @@ func main() {
 		Description: "Answers for the services of the cluster, and forwards all other names.",
 		HTTPAddr:    "127.0.0.1:4004",
 		SingleDash:  true,
+		Instead: func(out io.Writer) (bool, error) {
+			if !settings.Check {
+				return false, nil
+			}
+			return true, skydns.Check(&settings, out)
+		},
 	}, &settings, func(env daemon.Env) (daemon.Daemon, error) { return skydns.NewDaemon(&settings, env) }))
 }

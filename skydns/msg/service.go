@@ -21,12 +21,15 @@ type Service struct {
 	Group       string `json:"group,omitempty"`       // keeps a subtree out of its parent's answers
 }
 
+// ErrUnreadable says that a value is no service at all.
+var ErrUnreadable = errors.New("not the JSON of a service")
+
 // Parse reads a record key's value. It ignores unknown fields, and refuses numbers that DNS
 // cannot express: a port cut to 16 bits would send clients to a wrong one.
 func Parse(value string) (Service, error) {
 	var s Service
 	if err := json.Unmarshal([]byte(value), &s); err != nil {
-		return Service{}, fmt.Errorf("parse record: %w", err)
+		return Service{}, fmt.Errorf("parse record: %w: %w", ErrUnreadable, err)
 	}
 	switch {
 	case s.Port < 0 || s.Port > math.MaxUint16:

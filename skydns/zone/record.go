@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -22,7 +23,8 @@ type Record struct {
 	Addr    netip.Addr // the Host, if it is an address
 	Target  string     // the Host with a final dot, if it is a name
 	Expires time.Time  // when the key's lease ends, zero if it has none
-	// Unreadable says that the value could not be used. The record is empty then.
+	// Unreadable says that the value means nothing, so that nobody knows what stands here. The
+	// record is empty then.
 	Unreadable bool
 
 	// modified and value are the key's, to know it again.
@@ -56,7 +58,7 @@ func parseRecord(name, value string) (Record, error) {
 	}
 	service, err := msg.Parse(value)
 	if err != nil {
-		r.Unreadable = true
+		r.Unreadable = errors.Is(err, msg.ErrUnreadable)
 		return r, err
 	}
 	if service.Host == "" {
@@ -70,7 +72,6 @@ func parseRecord(name, value string) (Record, error) {
 	}
 	target := dns.Fqdn(service.Host)
 	if _, legal := dns.IsDomainName(target); !legal || target == "." || err == nil {
-		r.Unreadable = true
 		return r, fmt.Errorf("parse record: host %q is neither an address nor a domain name", service.Host)
 	}
 	r.Service, r.Target = service, target
