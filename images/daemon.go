@@ -72,7 +72,7 @@ func daemonImage(bin, name string) (*image, error) {
 	}
 	if name == "skydns" {
 		// SkyDNS keeps nothing unless it is told to, which suits who replaces it, but no cluster.
-		image.config.Env = []string{"SKYDNS_RCACHE=10000"}
+		image.config.Env = []string{"SKYDNS_CACHE=10000"}
 	}
 	if name == "etcd" {
 		contents.mkdir("var/lib/etcd", 0o700)

@@ -46,7 +46,7 @@ type Settings struct {
 	NoRec       bool          `name:"no-rec" env:"SKYDNS_NO_REC" help:"Never ask other nameservers."`
 	Ndots       int           `name:"ndots" env:"SKYDNS_NDOTS" default:"2" help:"Labels that a name must have for other nameservers to be asked."`
 	RTimeout    time.Duration `name:"rtimeout" env:"SKYDNS_RTIMEOUT" default:"2s" help:"How long one nameserver may take."`
-	Cache       int           `name:"cache" env:"SKYDNS_CACHE" default:"10000" help:"How many answers of other nameservers are kept for as long as their TTLs allow; 0: none."`
+	Cache       int           `name:"cache" env:"SKYDNS_CACHE" default:"0" help:"How many answers of other nameservers are kept for as long as their TTLs allow; 0: none."`
 	RCache      int           `name:"rcache" env:"SKYDNS_RCACHE" default:"0" help:"How many answers of other nameservers are kept for --rcache-ttl at most; instead of --cache, if it is set."`
 	RCacheTTL   int           `name:"rcache-ttl" env:"SKYDNS_RCACHE_TTL" default:"60" help:"Seconds that other nameservers' answers are kept at most with --rcache, and the TTL of their records in our own answers."`
 	StubZones   bool          `name:"stubzones" env:"SKYDNS_STUBZONES" help:"Ask the servers of the zones below dns/stub for these."`
