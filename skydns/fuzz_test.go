@@ -35,6 +35,9 @@ func FuzzHandler(f *testing.F) {
 	f.Fuzz(func(t *testing.T, packet []byte, tcp bool) {
 		query := new(dns.Msg)
 		if err := query.Unpack(packet); err != nil {
+			if _, done := s.Quick(nil, packet, client); done {
+				t.Error("a packet that is no message was answered")
+			}
 			return // the library answers these
 		}
 		w := &recorder{remote: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}}
@@ -49,6 +52,12 @@ func FuzzHandler(f *testing.F) {
 		if len(w.wire) == 0 {
 			t.Error("no reply")
 			return
+		}
+		if quick, done := s.Quick(nil, packet, client); done && !tcp {
+			w.wire = quick
+			if len(quick) > replySize(query, false) {
+				t.Errorf("quick: %d bytes are more than %d", len(quick), replySize(query, false))
+			}
 		}
 		if reply := w.reply(t); reply.Id != query.Id || !reply.Response {
 			t.Errorf("not a reply to the query: %s", reply.MsgHdr.String())

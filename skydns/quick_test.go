@@ -147,3 +147,28 @@ func TestQuickAnswers(t *testing.T) {
 		t.Error("a reply is quick though the store is away")
 	}
 }
+
+func BenchmarkQuick(b *testing.B) {
+	source := newFakeSource()
+	source.set(instances(3))
+	s := newServer(b, testConfig(), source)
+	s.update()
+	buffer := make([]byte, packed.MaxSize)
+	for name, query := range map[string]*dns.Msg{
+		"SRV": question("web.big.skydns.local.", dns.TypeSRV), "absent": question("nope.big.skydns.local.", dns.TypeA),
+	} {
+		b.Run(name, func(b *testing.B) {
+			slowly(s, query)
+			packet, err := query.Pack()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, done := s.Quick(buffer[:0], packet, client); !done {
+					b.Fatal("not quick")
+				}
+			}
+		})
+	}
+}

@@ -25,9 +25,12 @@ const (
 	hashBits  = 64
 )
 
+// text is a label that need not be copied to be looked up.
+type text interface{ ~string | ~[]byte }
+
 // hashOf is FNV-1a, which is quick on short strings. The hash must be the same in every process,
 // so that equal records come in the same order.
-func hashOf(label string) uint64 {
+func hashOf[L text](label L) uint64 {
 	hash := uint64(0xcbf29ce484222325)
 	for i := range len(label) {
 		hash = (hash ^ uint64(label[i])) * 0x100000001b3
@@ -42,8 +45,8 @@ func (b *branch) place(hash uint64, depth int) (bit uint32, index int) {
 	return bit, bits.OnesCount32(b.taken & (bit - 1))
 }
 
-// get returns the node of a label, nil if there is none.
-func (b *branch) get(label string) *Node {
+// find returns the node of a label, nil if there is none.
+func find[L text](b *branch, label L) *Node {
 	if b == nil {
 		return nil
 	}
@@ -55,7 +58,7 @@ func (b *branch) get(label string) *Node {
 		}
 		s := b.slots[index]
 		if s.branch == nil {
-			if s.node.label == label {
+			if s.node.label == string(label) {
 				return s.node
 			}
 			return nil
@@ -63,7 +66,7 @@ func (b *branch) get(label string) *Node {
 		b = s.branch
 	}
 	for _, s := range b.slots {
-		if s.node.label == label {
+		if s.node.label == string(label) {
 			return s.node
 		}
 	}

@@ -43,11 +43,11 @@ func NewBuilder(prefix string) *Builder { return &Builder{prefix: prefix} }
 func (b *Builder) Build(last *Zone, entries iter.Seq[Entry], now time.Time) (*Zone, []Problem) {
 	next, problems := &Zone{}, []Problem(nil)
 	for e := range entries {
-		labels, ok := b.labels(e.Key)
+		name, labels, ok := b.name(e.Key)
 		if !ok {
 			continue
 		}
-		r, err := b.record(last, labels, e, now)
+		r, err := record(last, name, labels, e, now)
 		if err != nil {
 			problems = append(problems, Problem{Key: e.Key, Err: err})
 		}
@@ -61,14 +61,14 @@ func (b *Builder) Build(last *Zone, entries iter.Seq[Entry], now time.Time) (*Zo
 func (b *Builder) Apply(last *Zone, changes iter.Seq[Change], now time.Time) (*Zone, []Problem) {
 	next, problems := last, []Problem(nil)
 	for c := range changes {
-		labels, ok := b.labels(c.Key)
+		name, labels, ok := b.name(c.Key)
 		if !ok {
 			continue
 		}
 		var r *Record
 		if !c.Deleted {
 			var err error
-			if r, err = b.record(last, labels, c.Entry, now); err != nil {
+			if r, err = record(last, name, labels, c.Entry, now); err != nil {
 				problems = append(problems, Problem{Key: c.Key, Err: err})
 			}
 		}
@@ -78,13 +78,12 @@ func (b *Builder) Apply(last *Zone, changes iter.Seq[Change], now time.Time) (*Z
 }
 
 // record returns the last zone's record of an entry if it has it, else a new one.
-func (b *Builder) record(last *Zone, labels []string, e Entry, now time.Time) (*Record, error) {
+func record(last *Zone, name string, labels []string, e Entry, now time.Time) (*Record, error) {
 	if last.root != nil {
 		if r := last.root.find(labels, e.Key); r != nil && r.modified == e.Modified && r.value == e.Value {
 			return r, nil
 		}
 	}
-	name, _ := msg.Name(b.prefix, e.Key)
 	r, err := parseRecord(name, e.Value)
 	r.Key, r.modified, r.value = e.Key, e.Modified, e.Value
 	if e.TTL > 0 {
@@ -93,11 +92,11 @@ func (b *Builder) record(last *Zone, labels []string, e Entry, now time.Time) (*
 	return &r, err
 }
 
-// labels are those of the name that a key stands for, from the right; ok is false if it stands for
-// none, such as a key of the configuration.
-func (b *Builder) labels(key string) (labels []string, ok bool) {
-	if _, ok := msg.Name(b.prefix, key); !ok {
-		return nil, false
+// name is the name that a key stands for, and its labels from the right; ok is false if it stands
+// for none.
+func (b *Builder) name(key string) (name string, labels []string, ok bool) {
+	if name, ok = msg.Name(b.prefix, key); !ok {
+		return "", nil, false
 	}
 	path := lower(strings.TrimPrefix(key, "/"+b.prefix+"/"))
 	for element := range strings.SplitSeq(path, "/") {
@@ -105,7 +104,7 @@ func (b *Builder) labels(key string) (labels []string, ok bool) {
 		labels = append(labels, strings.Split(element, ".")...)
 		slices.Reverse(labels[first:])
 	}
-	return labels, true
+	return name, labels, true
 }
 
 func (z *Zone) with(labels []string, key string, r *Record) *Zone {

@@ -141,3 +141,16 @@ func BenchmarkFindWire(b *testing.B) {
 		}
 	}
 }
+
+func TestFindWireAllocatesNothing(t *testing.T) {
+	label := strings.Repeat("x", 63)
+	z, _ := zone.NewBuilder("skydns").Build(&zone.Zone{}, slices.Values(entries(map[string]string{label + "/a": "{}"})), time.Now())
+	name := []byte("\x01A\x3f" + label + "\x05local\x00")
+	if allocated := testing.AllocsPerRun(100, func() {
+		if z.FindWire(name) == nil {
+			t.Fatal("not found")
+		}
+	}); allocated != 0 {
+		t.Errorf("%v allocations", allocated)
+	}
+}

@@ -42,10 +42,7 @@ func (n *Node) Len() int { return n.count }
 
 // Child returns the node of the name with one label more, which must be lower-case and not
 // escaped; nil if there is no such name.
-func (n *Node) Child(label string) *Node { return n.children.get(label) }
-
-// child is Child for a label that need not be a string.
-func (n *Node) child(label []byte) *Node { return n.children.get(string(label)) }
+func (n *Node) Child(label string) *Node { return find(n.children, label) }
 
 // Children yields the nodes of the names with one label more. The order is the same whenever the
 // names are.
@@ -75,7 +72,7 @@ func (n *Node) with(labels []string, key string, r *Record) *Node {
 		changed.records = put(n.records, key, r)
 		changed.count = n.count - len(n.records) + len(changed.records)
 	} else {
-		child := n.children.get(labels[0])
+		child := find(n.children, labels[0])
 		if child == nil {
 			child = &Node{label: labels[0]}
 		}
@@ -114,7 +111,7 @@ func (n *Node) find(labels []string, key string) *Record {
 		if n == nil {
 			return nil
 		}
-		n = n.children.get(label)
+		n = find(n.children, label)
 	}
 	if n == nil {
 		return nil

@@ -60,23 +60,9 @@ func (z *Zone) FindWire(name []byte) *Node {
 		for i, c := range name[start+1:][:len(label)] {
 			label[i] = lowerByte(c)
 		}
-		node = node.child(label)
+		node = find(node.children, label)
 	}
 	return node
-}
-
-// Lookup returns the records of name and of all names below it; ok is false if there is no such
-// name.
-func (z *Zone) Lookup(name string) (records []Record, ok bool) {
-	node := z.Find(name)
-	if node == nil {
-		return nil, false
-	}
-	records = make([]Record, 0, node.Len())
-	for r := range node.All() {
-		records = append(records, *r)
-	}
-	return records, true
 }
 
 // Root is the node of ".", nil if there are no records.
