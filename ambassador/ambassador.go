@@ -6,7 +6,6 @@ package ambassador
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -14,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dokkaa/dokkaa/ambassador/relay"
 	"github.com/dokkaa/dokkaa/internal/daemon"
 	"github.com/dokkaa/dokkaa/internal/docker"
 )
@@ -35,7 +35,7 @@ type Ambassador struct {
 	resolver  *resolver
 	loads     *loads
 	dialer    net.Dialer
-	splicer   splicer
+	relay     relay.Relay
 	listeners *listeners
 	refusals  *refusals
 
@@ -63,22 +63,18 @@ func newAmbassador(settings Settings, env daemon.Env, e engine) *Ambassador {
 		log:      env.Log,
 		metrics:  newMetrics(env.Metrics),
 		loads:    newLoads(),
-		dialer:   net.Dialer{KeepAliveConfig: keepAlive},
+		dialer:   net.Dialer{KeepAliveConfig: relay.KeepAlive},
 		refusals: newRefusals(env.Log),
 		slots:    make(chan struct{}, settings.MaxConnections),
 		shares:   newQuota(settings.MaxConnectionsPerContainer),
 		waiting:  newQuota(maxWaiting),
 	}
 	a.dialer.SetMultipathTCP(false) // what the kernel cannot splice
-	a.splicer = splicer{
-		idle: settings.IdleTimeout,
-		up:   a.metrics.bytes.WithLabelValues("up"),
-		down: a.metrics.bytes.WithLabelValues("down"),
-	}
+	a.relay = relay.NewPlain(relay.Settings{Admit: a.admit, Log: env.Log, Idle: settings.IdleTimeout})
 	a.callers = newCallers(func(ctx context.Context) ([]docker.Container, error) {
 		return e.Running(ctx, labelCluster)
 	}, env.Log, a.metrics.listErrors)
-	a.listeners = newListeners(settings.PortRange, a.settings.listenOn(), a.handle, env.Log)
+	a.listeners = newListeners(settings.PortRange, a.settings.listenOn(), a.relay.Accept, env.Log)
 	a.resolver = newResolver(func() (string, error) {
 		return a.settings.nameServer(a.listeners.address())
 	}, a.metrics.dnsErrors)
@@ -101,6 +97,7 @@ func (a *Ambassador) Run(ctx context.Context) error {
 	defer a.stop()
 	var group sync.WaitGroup
 	group.Go(func() { a.callers.run(a.work) })
+	group.Go(func() { a.relay.Run(a.work) })
 	group.Go(func() {
 		filters := url.Values{
 			"type":  {"container", "network"},
@@ -113,7 +110,6 @@ func (a *Ambassador) Run(ctx context.Context) error {
 	a.listeners.run(ctx)
 	a.drain()
 	a.stop()
-	a.connections.Wait()
 	group.Wait()
 	return nil
 }
@@ -126,31 +122,4 @@ func (a *Ambassador) drain() {
 	patience := time.AfterFunc(a.settings.DrainTimeout, a.stop)
 	defer patience.Stop()
 	a.connections.Wait()
-}
-
-// handle takes a new connection. It does not block. No container gets so many that there are none
-// left for others.
-func (a *Ambassador) handle(conn *net.TCPConn, port int) {
-	free, ok := a.shares.take(sourceOf(conn))
-	if !ok {
-		a.refuse(conn, port, "", reasonShare, fmt.Errorf("%d connections of this container are open", a.settings.MaxConnectionsPerContainer))
-		return
-	}
-	select {
-	case a.slots <- struct{}{}:
-	default:
-		free()
-		a.refuse(conn, port, "", reasonBusy, fmt.Errorf("%d connections are open", a.settings.MaxConnections))
-		return
-	}
-	a.metrics.accepted.Inc()
-	a.metrics.open.Inc()
-	a.connections.Go(func() {
-		defer func() {
-			a.metrics.open.Dec()
-			<-a.slots
-			free()
-		}()
-		a.serve(conn, port)
-	})
 }

@@ -100,7 +100,7 @@ func TestNothingIsTriedAgainAfterAByte(t *testing.T) {
 	h.link("127.0.0.2", startBackend(t, "127.0.0.1:0", func(conn *net.TCPConn) {
 		served <- struct{}{}
 		if _, err := io.ReadFull(conn, make([]byte, 1)); err == nil {
-			reset(conn)
+			abort(conn)
 		}
 	}))
 	conn := h.dial("127.0.0.2")
@@ -206,7 +206,7 @@ func TestTheClientsResetReachesTheBackend(t *testing.T) {
 	if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	reset(conn)
+	abort(conn)
 	select {
 	case err := <-ended:
 		if !errors.Is(err, syscall.ECONNRESET) {

@@ -40,6 +40,9 @@ const (
 // errStranger is the refusal of an address that no container of ours has.
 var errStranger = errors.New("not a container of this cluster")
 
+// errUnknown is the refusal of an address of which that could not be found out.
+var errUnknown = errors.New("find caller")
+
 // caller is a container that may connect.
 type caller struct {
 	id       string
@@ -99,7 +102,7 @@ func (c *callers) ready() error {
 }
 
 // find returns the container that has the address. It errs with errStranger if there is
-// certainly none, and with another error if that could not be found out.
+// certainly none, and with errUnknown if that could not be found out.
 func (c *callers) find(ctx context.Context, addr netip.Addr) (*caller, error) {
 	if who := c.known(addr); who != nil {
 		return who, nil
@@ -115,7 +118,7 @@ func (c *callers) find(ctx context.Context, addr netip.Addr) (*caller, error) {
 		case err != nil && listed && ctx.Err() != nil:
 			return nil, errStranger
 		case err != nil:
-			return nil, fmt.Errorf("find caller: %w", err)
+			return nil, fmt.Errorf("%w: %w", errUnknown, err)
 		}
 	}
 }

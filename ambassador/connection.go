@@ -7,22 +7,9 @@ import (
 	"net"
 	"net/netip"
 	"time"
-)
 
-// Times of a connection before its first byte.
-const (
-	dialTimeout = 2 * time.Second
-	maxDials    = 4 // in one round
-	// A service whose instance is just replaced has an endpoint again in a moment: a caller
-	// waits so long for it before it is refused.
-	endpointPatience = 3 * time.Second
-	roundPause       = 200 * time.Millisecond
-	// A caller that connects in a loop to a service that is gone fills no more than this.
-	maxWaiting = 100
+	"github.com/dokkaa/dokkaa/ambassador/relay"
 )
-
-// keepAlive notices a peer that vanished within half a minute.
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
 
 // Reasons of a refusal, as the metric counts them.
 const (
@@ -35,125 +22,126 @@ const (
 	reasonCrowd    = "container-waiting"     // too many of one container wait for an endpoint
 )
 
-// errCrowd is the refusal to wait for an endpoint.
-var errCrowd = fmt.Errorf("%d connections of this container wait for an endpoint", maxWaiting)
+var errNoLink = errors.New("the container has no such link")
 
-// serve handles one connection from its first to its last byte.
-func (a *Ambassador) serve(client *net.TCPConn, port int) {
-	ctx := a.work
-	source := sourceOf(client)
-	who, err := a.callers.find(ctx, source)
+// connection is one of a container, from its acceptance to its end: a relay.Call.
+type connection struct {
+	a      *Ambassador
+	source netip.Addr
+	port   int
+	free   func() // gives back its share
+
+	container string // name of the caller, once known
+	service   string // DNS name that the caller may reach, likewise
+	round     round
+
+	began    time.Time // of the bytes
+	endpoint netip.AddrPort
+	closed   func() // takes the connection off its endpoint's load
+}
+
+// admit takes a new connection. No container gets so many that there are none left for others.
+func (a *Ambassador) admit(source netip.Addr, port int) relay.Call {
+	free, ok := a.shares.take(source)
+	if !ok {
+		a.refuse(source, port, "", reasonShare, fmt.Errorf("%d connections of this container are open", a.settings.MaxConnectionsPerContainer))
+		return nil
+	}
+	select {
+	case a.slots <- struct{}{}:
+	default:
+		free()
+		a.refuse(source, port, "", reasonBusy, fmt.Errorf("%d connections are open", a.settings.MaxConnections))
+		return nil
+	}
+	a.metrics.accepted.Inc()
+	a.metrics.open.Inc()
+	a.connections.Add(1)
+	return &connection{a: a, source: source, port: port, free: free}
+}
+
+// Choose returns the first endpoint to dial if all that leads to it is remembered.
+func (c *connection) Choose() (netip.AddrPort, bool) {
+	who := c.a.callers.known(c.source)
+	if who == nil || who.backends[c.port] == "" {
+		return netip.AddrPort{}, false
+	}
+	c.container, c.service = who.name, who.backends[c.port]
+	endpoints, ok := c.a.resolver.fresh(c.service)
+	if !ok {
+		return netip.AddrPort{}, false
+	}
+	c.round = round{left: c.a.loads.order(endpoints)}
+	return c.next()
+}
+
+// Failed takes back a choice.
+func (c *connection) Failed(err error) { c.missed(err) }
+
+// Connect dials endpoints until one accepts. What Choose and Failed found counts.
+func (c *connection) Connect(ctx context.Context) (*net.TCPConn, error) {
+	err := c.identify(ctx)
+	if err == nil {
+		var conn *net.TCPConn
+		if conn, err = c.connect(ctx); err == nil {
+			return conn, nil
+		}
+	}
+	c.a.refuse(c.source, c.port, c.container, reasonOf(err), err)
+	return nil, err
+}
+
+// Carried counts bytes.
+func (c *connection) Carried(up, down int64) {
+	c.a.metrics.up.Add(float64(up))
+	c.a.metrics.down.Add(float64(down))
+}
+
+// End gives back what the connection had.
+func (c *connection) End(err error) {
+	if c.closed != nil {
+		c.closed()
+		c.a.log.Debug("connection ended", "container", c.container, "backend", c.service,
+			"endpoint", c.endpoint, "lasted", time.Since(c.began), "err", err)
+	}
+	c.a.metrics.open.Dec()
+	<-c.a.slots
+	c.free()
+	c.a.connections.Done()
+}
+
+// identify finds out who calls, and what for.
+func (c *connection) identify(ctx context.Context) error {
+	if c.service != "" {
+		return nil
+	}
+	who, err := c.a.callers.find(ctx, c.source)
+	if err != nil {
+		return err
+	}
+	c.container = who.name
+	if c.service = who.backends[c.port]; c.service == "" {
+		return errNoLink
+	}
+	return nil
+}
+
+// refuse tells why a connection is about to be closed without a byte.
+func (a *Ambassador) refuse(source netip.Addr, port int, container, reason string, err error) {
+	a.metrics.refused.WithLabelValues(reason).Inc()
+	a.refusals.log(source, port, container, reason, err)
+}
+
+func reasonOf(err error) string {
 	switch {
 	case errors.Is(err, errStranger):
-		a.refuse(client, port, "", reasonStranger, err)
-		return
-	case err != nil:
-		a.refuse(client, port, "", reasonUnknown, err)
-		return
-	}
-	name, ok := who.backends[port]
-	if !ok {
-		a.refuse(client, port, who.name, reasonNoLink, errors.New("the container has no such link"))
-		return
-	}
-	backend, closed, err := a.connect(ctx, source, name)
-	switch {
+		return reasonStranger
+	case errors.Is(err, errUnknown):
+		return reasonUnknown
+	case errors.Is(err, errNoLink):
+		return reasonNoLink
 	case errors.Is(err, errCrowd):
-		a.refuse(client, port, who.name, reasonCrowd, err)
-		return
-	case err != nil:
-		a.refuse(client, port, who.name, reasonBackend, err)
-		return
+		return reasonCrowd
 	}
-	defer closed()
-	forced := context.AfterFunc(ctx, func() {
-		reset(client)
-		reset(backend)
-	})
-	defer forced()
-	start := time.Now()
-	err = a.splicer.splice(client, backend)
-	a.log.Debug("connection ended", "container", who.name, "backend", name,
-		"endpoint", backend.RemoteAddr(), "lasted", time.Since(start), "err", err)
-}
-
-// connect dials an endpoint of the service. A round tries up to four endpoints; rounds follow
-// each other with a new look-up until one succeeds or the patience is over. It errs with errCrowd
-// if too many connections of the source are between rounds.
-func (a *Ambassador) connect(ctx context.Context, source netip.Addr, name string) (conn *net.TCPConn, closed func(), err error) {
-	deadline := time.Now().Add(endpointPatience)
-	lookup := a.resolver.lookup
-	for first := true; ; first = false {
-		var endpoints []endpoint
-		if endpoints, err = lookup(ctx, name); err == nil {
-			if conn, closed, err = a.dialOne(ctx, name, endpoints); err == nil {
-				return conn, closed, nil
-			}
-		}
-		if time.Now().Add(roundPause).After(deadline) {
-			return nil, nil, err
-		}
-		if first {
-			free, ok := a.waiting.take(source)
-			if !ok {
-				return nil, nil, fmt.Errorf("%w: %w", errCrowd, err)
-			}
-			defer free()
-		}
-		select {
-		case <-ctx.Done():
-			return nil, nil, ctx.Err()
-		case <-time.After(roundPause):
-		}
-		lookup = a.resolver.refresh // what is remembered was of no use
-	}
-}
-
-// dialOne dials the endpoints in the order of choice until one accepts.
-func (a *Ambassador) dialOne(ctx context.Context, name string, endpoints []endpoint) (*net.TCPConn, func(), error) {
-	if len(endpoints) == 0 {
-		return nil, nil, fmt.Errorf("%s has no endpoint", name)
-	}
-	var errs []error
-	for i, e := range a.loads.order(endpoints) {
-		if i == maxDials {
-			break
-		}
-		// Counted from here, so that connections made at the same time see each other.
-		closed := a.loads.opened(e.addr)
-		conn, err := a.dial(ctx, e.addr)
-		if err == nil {
-			return conn, closed, nil
-		}
-		closed()
-		if ctx.Err() != nil {
-			return nil, nil, ctx.Err()
-		}
-		a.metrics.dialErrors.Inc()
-		a.loads.refused(e.addr)
-		errs = append(errs, err)
-	}
-	return nil, nil, errors.Join(errs...)
-}
-
-func (a *Ambassador) dial(ctx context.Context, addr netip.AddrPort) (*net.TCPConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	conn, err := a.dialer.DialContext(ctx, "tcp", addr.String())
-	if err != nil {
-		return nil, err // names the address itself
-	}
-	return conn.(*net.TCPConn), nil
-}
-
-// refuse closes the connection without a byte.
-func (a *Ambassador) refuse(client *net.TCPConn, port int, container, reason string, err error) {
-	a.metrics.refused.WithLabelValues(reason).Inc()
-	a.refusals.log(sourceOf(client), port, container, reason, err)
-	reset(client)
-}
-
-// sourceOf is the address of the container that connected.
-func sourceOf(client *net.TCPConn) netip.Addr {
-	return client.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	return reasonBackend
 }

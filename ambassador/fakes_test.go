@@ -196,3 +196,9 @@ func closedPort(t *testing.T) endpoint {
 	port := uint16(addr.(*unix.SockaddrInet4).Port)
 	return endpoint{addr: netip.AddrPortFrom(netip.AddrFrom4(loopback), port), priority: 10, weight: 100}
 }
+
+// abort closes the connection by a reset.
+func abort(conn *net.TCPConn) {
+	_ = conn.SetLinger(0) // fails only on a connection that is gone
+	_ = conn.Close()
+}

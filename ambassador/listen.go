@@ -7,42 +7,44 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sys/unix"
+
+	"github.com/dokkaa/dokkaa/ambassador/relay"
 )
 
-const (
-	lookEvery = time.Second // for the address, and for ports that were taken
-	// The kernel resets what waits in a listener's queue when that is closed.
-	queueGrace = 20 * time.Millisecond
-)
+// lookEvery is how often to look for the address, and for ports that were taken.
+const lookEvery = time.Second
 
 // listeners accepts connections on a range of ports of an address that may come and go.
 type listeners struct {
 	ports  PortRange
 	addr   func() (netip.Addr, error) // the address to listen on now
-	accept func(conn *net.TCPConn, port int)
+	accept func(*net.TCPListener) (stop func(), err error)
 	log    *slog.Logger
 
 	mu    sync.Mutex
 	bound netip.Addr
-	open  map[int]*net.TCPListener // by port of the range
-	err   error                    // why not every port is open
-	group sync.WaitGroup
+	open  map[int]door // by port of the range
+	err   error        // why not every port is open
 }
 
-func newListeners(ports PortRange, addr func() (netip.Addr, error), accept func(*net.TCPConn, int), log *slog.Logger) *listeners {
+// door is an open listener.
+type door struct {
+	addr netip.AddrPort
+	stop func() // returns when nothing is accepted any more
+}
+
+func newListeners(ports PortRange, addr func() (netip.Addr, error), accept func(*net.TCPListener) (func(), error), log *slog.Logger) *listeners {
 	return &listeners{
 		ports:  ports,
 		addr:   addr,
 		accept: accept,
 		log:    log,
-		open:   make(map[int]*net.TCPListener),
+		open:   make(map[int]door),
 		err:    errors.New("not listening yet"),
 	}
 }
@@ -67,8 +69,8 @@ func (l *listeners) addrs() []netip.AddrPort {
 	defer l.mu.Unlock()
 	var addrs []netip.AddrPort
 	for port := l.ports.From; port <= l.ports.To; port++ {
-		if listener, ok := l.open[port]; ok {
-			addrs = append(addrs, listener.Addr().(*net.TCPAddr).AddrPort())
+		if door, ok := l.open[port]; ok {
+			addrs = append(addrs, door.addr)
 		}
 	}
 	return addrs
@@ -128,8 +130,12 @@ func (l *listeners) bind(ctx context.Context, addr netip.Addr) error {
 			errs = append(errs, err)
 			continue
 		}
-		l.open[port] = listener
-		l.group.Go(func() { l.serve(ctx, listener) })
+		stop, err := l.accept(listener)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		l.open[port] = door{listener.Addr().(*net.TCPAddr).AddrPort(), stop}
 	}
 	if len(errs) > 3 {
 		errs = append(errs[:3], fmt.Errorf("and %d more", len(errs)-3))
@@ -140,15 +146,14 @@ func (l *listeners) bind(ctx context.Context, addr netip.Addr) error {
 // unbind closes the listeners. Connections that wait in their queues are still accepted.
 func (l *listeners) unbind() {
 	l.mu.Lock()
-	for port, listener := range l.open {
-		if err := listener.SetDeadline(time.Now().Add(queueGrace)); err != nil {
-			l.log.Debug("listener is gone", "port", port, "err", err)
-		}
+	var stopping sync.WaitGroup
+	for _, door := range l.open {
+		stopping.Go(door.stop)
 	}
 	clear(l.open)
 	l.bound = netip.Addr{}
 	l.mu.Unlock()
-	l.group.Wait()
+	stopping.Wait()
 }
 
 // listen opens a listener that another process may share, so that an old and a new ambassador
@@ -162,7 +167,7 @@ func listen(ctx context.Context, addr netip.AddrPort) (*net.TCPListener, error) 
 			})
 			return errors.Join(err, failure)
 		},
-		KeepAliveConfig: keepAlive,
+		KeepAliveConfig: relay.KeepAlive,
 	}
 	config.SetMultipathTCP(false) // what the kernel cannot splice
 	listener, err := config.Listen(ctx, "tcp", addr.String())
@@ -170,34 +175,6 @@ func listen(ctx context.Context, addr netip.AddrPort) (*net.TCPListener, error) 
 		return nil, err // names the address itself
 	}
 	return listener.(*net.TCPListener), nil
-}
-
-// serve accepts until the listener's deadline, and closes it.
-func (l *listeners) serve(ctx context.Context, listener *net.TCPListener) {
-	defer func() {
-		_ = listener.Close() // nothing was written to it
-	}()
-	port := listener.Addr().(*net.TCPAddr).Port
-	retry := backoff.NewExponentialBackOff()
-	retry.InitialInterval, retry.MaxInterval = 5*time.Millisecond, time.Second
-	for {
-		conn, err := listener.AcceptTCP()
-		switch {
-		case err == nil:
-			retry.Reset()
-			l.accept(conn, port)
-			continue
-		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
-			return
-		}
-		// Out of file descriptors, or a client that left: the listener itself is sound.
-		l.log.Warn("accept failed", "port", port, "err", err)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(retry.NextBackOff()):
-		}
-	}
 }
 
 // interfaceAddr returns the first IPv4 address of the network interface.

@@ -36,10 +36,13 @@ func (b *bridge) set(addr string) {
 	}
 }
 
-// startListeners listens on the ports of the bridge, and resets what it accepts.
+// startListeners listens on the ports of the bridge.
 func startListeners(t *testing.T, ports PortRange, b *bridge) *listeners {
 	t.Helper()
-	l := newListeners(ports, b.get, func(conn *net.TCPConn, _ int) { reset(conn) }, testEnv().Log)
+	accept := func(listener *net.TCPListener) (func(), error) {
+		return func() { listener.Close() }, nil
+	}
+	l := newListeners(ports, b.get, accept, testEnv().Log)
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
 	group.Go(func() { l.run(ctx) })
@@ -129,34 +132,6 @@ func TestOldAndNewRunSideBySide(t *testing.T) {
 		t.Fatal(err)
 	}
 	second.Close()
-}
-
-func TestWhatWaitsInTheQueueIsAccepted(t *testing.T) {
-	checkLeaks(t)
-	listener, err := listen(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var accepted int
-	l := newListeners(PortRange{}, nil, func(conn *net.TCPConn, _ int) {
-		accepted++
-		conn.Close()
-	}, testEnv().Log)
-	for range 20 {
-		conn, err := net.Dial("tcp", listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-	}
-	l.open[0] = listener
-	if err := listener.SetDeadline(time.Now().Add(queueGrace)); err != nil {
-		t.Fatal(err)
-	}
-	l.serve(t.Context(), listener)
-	if accepted != 20 {
-		t.Errorf("%d of 20 were accepted", accepted)
-	}
 }
 
 func TestInterfaceAddr(t *testing.T) {

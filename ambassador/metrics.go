@@ -7,7 +7,7 @@ type metrics struct {
 	accepted   prometheus.Counter
 	refused    *prometheus.CounterVec // by reason
 	open       prometheus.Gauge
-	bytes      *prometheus.CounterVec // by direction
+	up, down   prometheus.Counter // bytes
 	dialErrors prometheus.Counter
 	dnsErrors  prometheus.Counter
 	listErrors prometheus.Counter
@@ -23,12 +23,13 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "dokkaa_ambassador_refused_total", Help: "Connections that were closed without a byte."}, []string{"reason"}),
 		open: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "dokkaa_ambassador_open_connections", Help: "Connections of containers that are open."}),
-		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "dokkaa_ambassador_bytes_total", Help: "Bytes that were carried: up to the backend, down to the container."}, []string{"direction"}),
 		dialErrors: counter("dial_errors_total", "Backends that could not be dialled."),
 		dnsErrors:  counter("dns_errors_total", "Questions that the name server did not answer."),
 		listErrors: counter("docker_errors_total", "Listings of containers that failed."),
 	}
-	registry.MustRegister(m.accepted, m.refused, m.open, m.bytes, m.dialErrors, m.dnsErrors, m.listErrors)
+	bytes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "dokkaa_ambassador_bytes_total", Help: "Bytes that were carried: up to the backend, down to the container."}, []string{"direction"})
+	m.up, m.down = bytes.WithLabelValues("up"), bytes.WithLabelValues("down")
+	registry.MustRegister(m.accepted, m.refused, m.open, bytes, m.dialErrors, m.dnsErrors, m.listErrors)
 	return m
 }

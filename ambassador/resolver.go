@@ -57,15 +57,21 @@ func newResolver(server func() (string, error), errs prometheus.Counter) *resolv
 // lookup returns the endpoints of the service: as remembered if that is fresh, as the name
 // server says, or, if that fails, as it said last. No endpoint is not an error but an answer.
 func (r *resolver) lookup(ctx context.Context, name string) ([]endpoint, error) {
-	known, ok := r.remembered(name)
-	if ok && time.Now().Before(known.fresh) {
-		return known.endpoints, nil
+	if endpoints, ok := r.fresh(name); ok {
+		return endpoints, nil
 	}
+	_, ok := r.remembered(name)
 	attempts, timeout := 2, queryTimeout
 	if ok {
 		attempts, timeout = 1, hurriedTimeout
 	}
 	return r.ask(ctx, "lookup "+name, name, attempts, timeout)
+}
+
+// fresh returns what is remembered if it needs no question.
+func (r *resolver) fresh(name string) ([]endpoint, bool) {
+	known, ok := r.remembered(name)
+	return known.endpoints, ok && time.Now().Before(known.fresh)
 }
 
 // refresh is lookup for somebody to whom the remembered answer was of no use.

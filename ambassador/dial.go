@@ -1,0 +1,127 @@
+package ambassador
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/dokkaa/dokkaa/ambassador/relay"
+)
+
+// Times of a connection before its first byte.
+const (
+	maxDials = 4 // in one round
+	// A service whose instance is just replaced has an endpoint again in a moment: a caller
+	// waits so long for it before it is refused.
+	endpointPatience = 3 * time.Second
+	roundPause       = 200 * time.Millisecond
+	// A caller that connects in a loop to a service that is gone fills no more than this.
+	maxWaiting = 100
+)
+
+// errCrowd is the refusal to wait for an endpoint.
+var errCrowd = fmt.Errorf("%d connections of this container wait for an endpoint", maxWaiting)
+
+// round is the dials after one look-up.
+type round struct {
+	left []endpoint // in the order of choice
+	errs []error    // of those that were dialled
+}
+
+// connect dials an endpoint of the service. Rounds follow each other with a new look-up until one
+// succeeds or the patience is over. It errs with errCrowd if too many connections of the source
+// are between rounds.
+func (c *connection) connect(ctx context.Context) (*net.TCPConn, error) {
+	deadline := time.Now().Add(endpointPatience)
+	lookup := c.a.resolver.lookup
+	for first := true; ; first = false {
+		conn, err := c.dialRound(ctx, lookup)
+		if err == nil {
+			return conn, nil
+		}
+		if time.Now().Add(roundPause).After(deadline) {
+			return nil, err
+		}
+		if first {
+			free, ok := c.a.waiting.take(c.source)
+			if !ok {
+				return nil, fmt.Errorf("%w: %w", errCrowd, err)
+			}
+			defer free()
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(roundPause):
+		}
+		lookup = c.a.resolver.refresh // what is remembered was of no use
+	}
+}
+
+// dialRound dials until one accepts: what is left of a round that has begun, or else what the look-up finds.
+func (c *connection) dialRound(ctx context.Context, lookup func(context.Context, string) ([]endpoint, error)) (*net.TCPConn, error) {
+	if len(c.round.errs) == 0 {
+		endpoints, err := lookup(ctx, c.service)
+		if err != nil {
+			return nil, err
+		}
+		if len(endpoints) == 0 {
+			return nil, fmt.Errorf("%s has no endpoint", c.service)
+		}
+		c.round.left = c.a.loads.order(endpoints)
+	}
+	for {
+		addr, ok := c.next()
+		if !ok {
+			err := errors.Join(c.round.errs...)
+			c.round = round{}
+			return nil, err
+		}
+		conn, err := c.dial(ctx, addr)
+		if err == nil {
+			return conn, nil
+		}
+		c.missed(err)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// next is the endpoint to dial now, if the round has one more. The connection counts for it from
+// here, so that connections made at the same time see each other.
+func (c *connection) next() (netip.AddrPort, bool) {
+	if len(c.round.left) == 0 || len(c.round.errs) == maxDials {
+		return netip.AddrPort{}, false
+	}
+	c.endpoint = c.round.left[0].addr
+	c.round.left = c.round.left[1:]
+	c.closed = c.a.loads.opened(c.endpoint)
+	c.began = time.Now()
+	return c.endpoint, true
+}
+
+// missed notes that the endpoint could not be dialled.
+func (c *connection) missed(err error) {
+	c.closed()
+	c.closed = nil
+	c.round.errs = append(c.round.errs, err)
+	if errors.Is(err, context.Canceled) {
+		return // it was us who broke it off
+	}
+	c.a.metrics.dialErrors.Inc()
+	c.a.loads.refused(c.endpoint)
+}
+
+func (c *connection) dial(ctx context.Context, addr netip.AddrPort) (*net.TCPConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, relay.DialTimeout)
+	defer cancel()
+	conn, err := c.a.dialer.DialContext(ctx, "tcp", addr.String())
+	if err != nil {
+		return nil, err // names the address itself
+	}
+	return conn.(*net.TCPConn), nil
+}
