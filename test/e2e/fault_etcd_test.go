@@ -152,7 +152,7 @@ func (c *cluster) stopEtcd(host int, meanwhile func(host int, data string) error
 
 // backup is where wipe puts the data.
 func (c *cluster) backup(host int) string {
-	return filepath.Join(c.hosts.Dir(), fmt.Sprint(host), "etcd-backup")
+	return filepath.Join(c.dockerData(host), "etcd-backup") // on the same file system
 }
 
 func (c *cluster) wipe(host int, data string) error {
