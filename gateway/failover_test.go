@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -10,7 +11,10 @@ import (
 )
 
 // breakOff reads the request and hangs up without an answer.
-func breakOff(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+func breakOff(_ http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	panic(http.ErrAbortHandler)
+}
 
 func TestWhatIsSentASecondTime(t *testing.T) {
 	checkLeaks(t)
@@ -49,6 +53,38 @@ func TestWhatIsSentASecondTime(t *testing.T) {
 			}
 			if n := first.served.Load(); n != 1 {
 				t.Errorf("first member served %d", n)
+			}
+		})
+	}
+}
+
+// A member that hangs goes on some time. It must not apply then what another one was given since.
+func TestAMemberThatHangsIsNotLeftAWrite(t *testing.T) {
+	checkLeaks(t)
+	for name, form := range map[string]string{"write": "value=late", "create": "value=late&prevExist=false"} {
+		t.Run(name, func(t *testing.T) {
+			reached, goOn, read := make(chan struct{}, 1), make(chan struct{}), make(chan string, 1)
+			first := startMember(t, "", func(_ http.ResponseWriter, r *http.Request) {
+				reached <- struct{}{}
+				<-goOn
+				body, _ := io.ReadAll(r.Body)
+				read <- string(body)
+			})
+			second := startMember(t, "second", nil)
+			d := startReadyGateway(t, first.URL, second.URL)
+			answer := make(chan string, 1)
+			go func() {
+				_, body := d.do("PUT", "/v2/keys/x", form)
+				answer <- body
+			}()
+			<-reached
+			first.hangs.Store(true)
+			if got := <-answer; got != "second" {
+				t.Errorf("the answer is %q", got)
+			}
+			close(goOn)
+			if got := <-read; got != "" {
+				t.Errorf("the member that hung reads %q", got)
 			}
 		})
 	}
