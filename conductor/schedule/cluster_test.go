@@ -46,7 +46,8 @@ type cluster struct {
 	judged   map[string]schedule.Host
 	passAt   time.Time // when the scheduler plans next, zero if nothing is to be planned
 	ids      int
-	failing  int // of a hundred writes of the scheduler's, how many fail
+	failing  int  // of a hundred writes of the scheduler's, how many fail
+	mixed    bool // writes for different containers overtake each other
 	careful  bool
 	gaveUpAt time.Time // when an instance did last
 	stale    bool      // two schedulers wrote at once: only what compare-and-swap promises holds
@@ -339,6 +340,9 @@ func (c *cluster) hostsChanged() {
 // container, and it is planned again. It tells whether all was carried out.
 func (c *cluster) carryOut(plan []schedule.Change, failing int) (whole bool) {
 	skipped := map[state.Ref]bool{}
+	if c.mixed {
+		plan = c.mix(plan)
+	}
 	for _, change := range plan {
 		ref := change.Ref
 		if skipped[ref] {
@@ -352,6 +356,16 @@ func (c *cluster) carryOut(plan []schedule.Change, failing int) (whole bool) {
 		}
 	}
 	return len(skipped) == 0
+}
+
+// mix keeps the order of changes within each container only.
+func (c *cluster) mix(plan []schedule.Change) (mixed []schedule.Change) {
+	for left := slices.Clone(plan); len(left) > 0; {
+		ref := left[c.rand.IntN(len(left))].Ref
+		i := slices.IndexFunc(left, func(change schedule.Change) bool { return change.Ref == ref })
+		mixed, left = append(mixed, left[i]), slices.Delete(left, i, i+1)
+	}
+	return mixed
 }
 
 // apply writes one change; it is refused if somebody else wrote the key.

@@ -20,6 +20,7 @@ func TestHistories(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		h := &history{T: r, cluster: newCluster(r, rapid.Uint64().Draw(r, "seed"), rapid.IntRange(1, 6).Draw(r, "hosts"))}
 		h.careful, h.sick = true, rapid.Bool().Draw(r, "sick")
+		h.mixed = rapid.Bool().Draw(r, "mixed")
 		for range rapid.IntRange(1, 20).Draw(r, "steps") {
 			h.act()
 			h.run(time.Duration(rapid.IntRange(0, 20_000).Draw(r, "milliseconds")) * time.Millisecond)
@@ -116,7 +117,7 @@ func (h *history) rival() {
 
 // recover brings everything back that may serve.
 func (h *history) recover() {
-	h.failing = 0
+	h.failing, h.mixed = 0, false
 	for _, ip := range slices.Sorted(maps.Keys(h.hosts)) {
 		m := h.hosts[ip]
 		m.restore()

@@ -55,6 +55,7 @@ type result struct {
 	app     *app
 	changes plan
 	turn    int
+	urgent  bool // something that does not work is replaced, or something that is not wanted goes
 }
 
 // placed is one instance in the placement map.
@@ -128,14 +129,39 @@ func (p *Planner) planDirty(now time.Time) {
 	}
 }
 
-// planned are the changes of this pass: of a container after those of others that it found.
+// planned are the changes of this pass: those of a container together, the urgent ones first, and
+// else after those of others that it found.
 func (p *Planner) planned() (changes []Change) {
+	p.hurry()
 	results := slices.Collect(maps.Values(p.results))
-	slices.SortFunc(results, func(a, b *result) int { return a.turn - b.turn })
+	slices.SortFunc(results, func(a, b *result) int {
+		if a.urgent != b.urgent {
+			return map[bool]int{true: -1, false: 1}[a.urgent]
+		}
+		return a.turn - b.turn
+	})
 	for _, r := range results {
 		changes = append(changes, r.changes.changes...)
 	}
 	return changes
+}
+
+// hurry makes urgent also what an urgent container must find, or not find, beside it.
+func (p *Planner) hurry() {
+	for more := true; more; {
+		more = false
+		for other, company := range p.company {
+			r := p.results[other]
+			if r == nil || r.urgent {
+				continue
+			}
+			for ref := range company {
+				if c := p.results[ref]; c != nil && c.urgent {
+					r.urgent, more = true, true
+				}
+			}
+		}
+	}
 }
 
 // maxRounds is how often a container is planned in a pass, because what was planned for others
@@ -202,7 +228,7 @@ func (p *Planner) planOne(ref state.Ref, now time.Time) {
 	if r := p.results[ref]; r != nil && stays {
 		turn = r.turn // others may have found it there
 	}
-	p.results[ref] = &result{c.app, c.changes, turn}
+	p.results[ref] = &result{c.app, c.changes, turn, c.presses()}
 	p.placed[ref] = c.placed
 	if !stays {
 		p.moved = true

@@ -79,6 +79,21 @@ func urgent(reason string) bool {
 	return reason == state.ReasonHostLost || reason == state.ReasonStuck
 }
 
+// presses tells whether the plan replaces an instance of which nothing works, or takes one away that
+// is not wanted.
+func (c *container) presses() bool {
+	for n, before := range c.p.apps[c.ref].slots {
+		after := c.app.slots[n]
+		if before.wanted() && !after.wanted() {
+			return true
+		}
+		if next := after.Next; next != nil && urgent(next.Reason) && !names(before.Slot, next.Instance) {
+			return true
+		}
+	}
+	return false
+}
+
 // replaceLost says whether an instance on a lost host is replaced.
 func (c *container) replaceLost(n int, current *state.Assignment) (reason, why string) {
 	host, known := c.p.hosts[current.Host]

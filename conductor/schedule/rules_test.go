@@ -85,7 +85,7 @@ func (c *cluster) checkAdded(k state.AppKey, from, to state.Slot) {
 		if o, seen := c.observed(cmp.Or(from.Current, a)); seen && a == to.Current && from.Current != nil && o.Phase != "" {
 			c.fail("%s slot %d: %s takes the place of %s without having been next", k.Ref, k.Item, a.Instance, from.Current.Instance)
 		}
-		if why := c.unsuitable(k.Ref, k.Item, a, from); why != "" {
+		if why := c.unsuitable(k.Ref, k.Item, a, cmp.Or(predecessor(a, to), from.Current)); why != "" {
 			c.fail("%s slot %d: %s is assigned to %s (%s): %s", k.Ref, k.Item, a.Instance, a.Host, a.Reason, why)
 		}
 		if a == to.Next && !urgent(a) && !c.stale {
@@ -94,11 +94,19 @@ func (c *cluster) checkAdded(k state.AppKey, from, to state.Slot) {
 	}
 }
 
-// unsuitable says why a host must not get an instance of a slot, "" if it may. It counts everything
-// anew, unlike the planner.
-func (c *cluster) unsuitable(ref state.Ref, slot int, a *state.Assignment, from state.Slot) string {
+// predecessor is what an assignment is next to in its slot, nil for nothing.
+func predecessor(a *state.Assignment, s state.Slot) *state.Assignment {
+	if a == s.Next {
+		return s.Current
+	}
+	return nil
+}
+
+// unsuitable says why a host must not get an instance of a slot, beside or after one that is there
+// before, "" if it may. It counts everything anew, unlike the planner.
+func (c *cluster) unsuitable(ref state.Ref, slot int, a, before *state.Assignment) string {
 	h, known := c.hosts[a.Host]
-	inPlace := from.Current != nil && from.Current.Host == a.Host
+	inPlace := before != nil && before.Host == a.Host
 	m := c.spec(ref, a.Revision)
 	switch {
 	case !known || h.Liveness != schedule.Alive:
@@ -147,7 +155,7 @@ func (c *cluster) mismatch(ref state.Ref, m *manifest.Manifest, h *member, inPla
 			return "constraint " + condition.String()
 		}
 	}
-	if c.failing > 0 {
+	if c.failing > 0 || c.mixed {
 		return "" // where others are was planned in the same pass, and may not have been written
 	}
 	copies, cpus := 0, m.Resources.Reserve.CPUs

@@ -98,16 +98,15 @@ func (c *container) stored(n int) slot { return c.p.apps[c.ref].slots[n] }
 
 // order is that in which slots change: first what does not work, then by number.
 func (c *container) order() []int {
-	ordered := slices.Clone(c.wanted)
-	slices.SortStableFunc(ordered, func(a, b int) int { return c.works(a) - c.works(b) })
-	return ordered
-}
-
-func (c *container) works(n int) int {
-	if current := c.app.slots[n].Current; current != nil && c.healthy(current) {
-		return 1
+	ordered, working := make([]int, 0, len(c.wanted)), make([]int, 0, len(c.wanted))
+	for _, n := range c.wanted {
+		if current := c.app.slots[n].Current; current != nil && c.healthy(current) {
+			working = append(working, n)
+		} else {
+			ordered = append(ordered, n)
+		}
 	}
-	return 0
+	return append(ordered, working...)
 }
 
 // review is what a slot has become by what was observed:

@@ -204,10 +204,16 @@ func (m *Map) count(h *host, d *Demand, n int) {
 		return
 	}
 	at, _ := slices.BinarySearchFunc(m.open, h, byLoad)
-	rest := slices.Delete(m.open, at, at+1)
 	h.count(d, n)
-	at, _ = slices.BinarySearchFunc(rest, h, byLoad)
-	m.open = slices.Insert(rest, at, h)
+	before, after := m.open[:at], m.open[at+1:]
+	if to, _ := slices.BinarySearchFunc(after, h, byLoad); to > 0 {
+		copy(m.open[at:], after[:to])
+		m.open[at+to] = h
+		return
+	}
+	to, _ := slices.BinarySearchFunc(before, h, byLoad)
+	copy(m.open[to+1:], before[to:])
+	m.open[to] = h
 }
 
 func decrease[K comparable](counts map[K]int, key K) {
