@@ -317,17 +317,19 @@ func (c *cluster) mayGo(k state.AppKey, a *state.Assignment) bool {
 	if err != nil {
 		m = c.newest(k.Ref)
 	}
-	h := c.hosts[a.Host]
+	h, target := c.hosts[a.Host], c.spec(k.Ref, c.target(k.Ref))
 	unfit := c.mismatch(k.Ref, m, h, true, k.Item) != "" || c.alone(k.Ref, m, h)
 	switch {
 	case m.Mode == manifest.JobMode, c.spec(k.Ref, a.Revision).Mode == manifest.JobMode:
 		return true
+	case m.Mode == manifest.Global && target.Mode == manifest.Replicated && k.Item > target.Scale:
+		return true // rolled back to when it was another mode
 	case m.Mode == manifest.Global, c.spec(k.Ref, a.Revision).Mode == manifest.Global:
 		return h.Availability == state.Drained || unfit || m.StopFirst() || m.Mode == manifest.Replicated || c.copies(k.Ref, a.Host) > 1
 	case m.Mode == manifest.Replicated && k.Item > c.scale(k.Ref, m):
 		return true
 	}
-	return m.StopFirst() || c.spec(k.Ref, a.Revision).StopFirst() || c.spec(k.Ref, c.target(k.Ref)).StopFirst()
+	return m.StopFirst() || c.spec(k.Ref, a.Revision).StopFirst() || target.StopFirst()
 }
 
 // target is the revision that is being updated to.
