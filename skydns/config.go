@@ -23,6 +23,10 @@ type Config struct {
 	Answer      answer.Config
 	PathPrefix  string // no slash at its ends
 	Listen      []Endpoint
+	ListenTLS   []Endpoint // for DNS over TLS, with the certificate in the files
+	CertFile    string
+	KeyFile     string
+	Passed      []*os.File           // sockets that systemd opened
 	Nameservers []netip.AddrPort     // none: never ask others
 	Rotate      bool                 // do not always begin with the first nameserver
 	Timeout     time.Duration        // of one question to a nameserver
@@ -120,12 +124,17 @@ func (s *Settings) config() (Config, error) {
 			}
 		}
 	}
-	for _, addr := range e.Addr {
-		endpoint, err := ParseEndpoint(addr)
-		if err != nil {
+	var err error
+	if !e.Systemd {
+		if c.Listen, err = parseEndpoints(e.Addr); err != nil {
 			return c, err
 		}
-		c.Listen = append(c.Listen, endpoint)
+	}
+	if c.ListenTLS, err = parseEndpoints(e.DoTAddr); err != nil {
+		return c, err
+	}
+	if c.CertFile, c.KeyFile = e.DoTCert, e.DoTKey; len(c.ListenTLS) > 0 && (c.CertFile == "" || c.KeyFile == "") {
+		return c, errors.New("dot-addr needs dot-cert and dot-key")
 	}
 	if e.NoRec {
 		return c, nil
@@ -170,8 +179,6 @@ func (s *Settings) refuse() error {
 		{"etcd3", s.Etcd3, "the records are those of etcd's v2 keys"},
 		{"username", s.Username != "", "etcd is not asked as a user"},
 		{"password", s.Password != "", "etcd is not asked as a user"},
-		{"systemd", s.Systemd, "sockets are not taken over"},
-		{"prometheus-port", s.PrometheusPort != "", "metrics are served at --http-addr"},
 	} {
 		if r.used {
 			return fmt.Errorf("setting %s is not supported: %s", r.setting, r.why)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"reflect"
 	"strings"
 	"sync/atomic"
@@ -33,8 +35,13 @@ type configured struct {
 	mirror   *store.Mirror
 	log      *slog.Logger
 	registry prometheus.Registerer
+	metrics  prometheus.Gatherer
+	passed   []*os.File             // sockets that systemd opened
 	server   atomic.Pointer[Server] // nil before the first
 }
+
+// LameDuck is how long the server goes on answering when it is told to end.
+func (c *configured) LameDuck() time.Duration { return c.settings.LameDuckTime }
 
 // NewDaemon returns the server that the settings describe, with its records from etcd.
 func NewDaemon(settings *Settings, env daemon.Env) (daemon.Daemon, error) {
@@ -42,10 +49,15 @@ func NewDaemon(settings *Settings, env daemon.Env) (daemon.Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
+	passed, err := passedSockets(os.Getenv, os.Getpid())
+	if err != nil {
+		return nil, err
+	}
 	return &configured{
 		settings: settings, key: documentKey(settings),
 		store: st, mirror: st.NewMirror("/" + strings.Trim(settings.PathPrefix, "/")),
 		log: env.Log.With("component", "skydns"), registry: env.Metrics,
+		metrics: env.Metrics, passed: passed,
 	}, nil
 }
 
@@ -75,6 +87,11 @@ func (c *configured) Run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.mirror.Run(ctx) })
+	if c.settings.PrometheusPort != "" {
+		group.Go(func() error {
+			return serveMetrics(ctx, net.JoinHostPort("", c.settings.PrometheusPort), c.settings.PrometheusPath, c.metrics)
+		})
+	}
 	group.Go(func() error {
 		for ctx.Err() == nil {
 			var err error
@@ -114,7 +131,13 @@ func (c *configured) config(value string) (Config, error) {
 	if len(unknown) > 0 {
 		c.log.Warn("settings in etcd have fields that mean nothing", "key", c.key, "fields", unknown)
 	}
-	return merged.config()
+	config, err := merged.config()
+	if err == nil && merged.Systemd {
+		if config.Passed = c.passed; len(c.passed) == 0 {
+			return config, errors.New("systemd passed no sockets")
+		}
+	}
+	return config, err
 }
 
 // serve runs a server until ctx ends, or the settings in etcd, which are value now, make another

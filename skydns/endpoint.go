@@ -41,6 +41,19 @@ func ParseEndpoint(s string) (Endpoint, error) {
 	return Endpoint{Interface: name, Port: uint16(port)}, nil
 }
 
+// parseEndpoints reads a list of endpoints.
+func parseEndpoints(list []string) ([]Endpoint, error) {
+	var endpoints []Endpoint
+	for _, text := range list {
+		endpoint, err := ParseEndpoint(text)
+		if err != nil {
+			return nil, err
+		}
+		endpoints = append(endpoints, endpoint)
+	}
+	return endpoints, nil
+}
+
 func (e Endpoint) String() string {
 	host := e.Interface
 	if host == "" {

@@ -2,12 +2,14 @@ package skydns
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
@@ -23,10 +25,12 @@ const lookInterval = time.Second
 // listener serves DNS at one endpoint whenever that can be bound: not before its interface
 // has an address, and no longer than it has.
 type listener struct {
-	endpoint Endpoint
-	handler  udp.Handler
-	lookup   func(name string) (netip.Addr, error)
-	log      *slog.Logger
+	endpoint    Endpoint
+	passed      *os.File         // the socket to serve, instead of one at the endpoint
+	certificate *tcp.Certificate // speak TLS, over TCP only
+	handler     udp.Handler
+	lookup      func(name string) (netip.Addr, error)
+	log         *slog.Logger
 
 	mu    sync.Mutex
 	bound netip.AddrPort // zero while nothing is
@@ -79,7 +83,7 @@ func (l *listener) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sockets, err := bind(ctx, addr)
+	sockets, err := l.open(ctx, addr)
 	if err != nil {
 		return err
 	}
@@ -95,13 +99,33 @@ func (l *listener) serve(ctx context.Context) error {
 			return ctx.Err()
 		})
 	}
-	serve(&udp.Server{Conn: sockets.udp, Handler: l.handler, Log: l.log}, sockets.udp)
-	serve(&tcp.Server{Listener: sockets.tcp, Handler: l.handler, Log: l.log, Limits: tcp.DefaultLimits()}, sockets.tcp)
+	if sockets.udp != nil {
+		serve(&udp.Server{Conn: sockets.udp, Handler: l.handler, Log: l.log}, sockets.udp)
+	}
+	if sockets.tcp != nil {
+		var streams net.Listener = sockets.tcp
+		if l.certificate != nil {
+			streams = tls.NewListener(streams, l.certificate.Config())
+		}
+		serve(&tcp.Server{Listener: streams, Handler: l.handler, Log: l.log, Limits: tcp.DefaultLimits()}, sockets.tcp)
+	}
 	group.Go(func() error { return l.watch(ctx, addr) })
 	if err := group.Wait(); !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
+}
+
+// open opens the sockets to serve.
+func (l *listener) open(ctx context.Context, addr netip.AddrPort) (sockets, error) {
+	switch {
+	case l.passed != nil:
+		return reopen(l.passed)
+	case l.certificate != nil:
+		tcp, err := bindTCP(ctx, addr)
+		return sockets{tcp: tcp}, err
+	}
+	return bind(ctx, addr)
 }
 
 // watch returns an error when the endpoint has another address, and nil when ctx ends.
@@ -124,7 +148,7 @@ func (l *listener) watch(ctx context.Context, addr netip.AddrPort) error {
 	}
 }
 
-// sockets are a UDP and a TCP socket at one address.
+// sockets are a UDP and a TCP socket at one address, or one of them.
 type sockets struct {
 	udp *net.UDPConn
 	tcp *net.TCPListener
@@ -132,19 +156,33 @@ type sockets struct {
 
 func (s sockets) close() error { return errors.Join(s.udp.Close(), s.tcp.Close()) }
 
-func (s sockets) addr() netip.AddrPort { return s.udp.LocalAddr().(*net.UDPAddr).AddrPort() }
+func (s sockets) addr() netip.AddrPort {
+	if s.udp == nil {
+		return s.tcp.Addr().(*net.TCPAddr).AddrPort()
+	}
+	return s.udp.LocalAddr().(*net.UDPAddr).AddrPort()
+}
 
 // bind binds both sockets. For port 0 the system chooses one that is free for both.
 func bind(ctx context.Context, addr netip.AddrPort) (sockets, error) {
-	var config net.ListenConfig
-	tcp, err := config.Listen(ctx, "tcp", addr.String())
+	tcp, err := bindTCP(ctx, addr)
 	if err != nil {
 		return sockets{}, err
 	}
 	chosen := tcp.Addr().(*net.TCPAddr).AddrPort().Port()
+	var config net.ListenConfig
 	udp, err := config.ListenPacket(ctx, "udp", netip.AddrPortFrom(addr.Addr(), chosen).String())
 	if err != nil {
 		return sockets{}, errors.Join(err, tcp.Close())
 	}
-	return sockets{udp: udp.(*net.UDPConn), tcp: tcp.(*net.TCPListener)}, nil
+	return sockets{udp: udp.(*net.UDPConn), tcp: tcp}, nil
+}
+
+func bindTCP(ctx context.Context, addr netip.AddrPort) (*net.TCPListener, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", addr.String())
+	if err != nil {
+		return nil, err
+	}
+	return listener.(*net.TCPListener), nil
 }

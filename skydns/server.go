@@ -15,6 +15,7 @@ import (
 	"github.com/dokkaa/dokkaa/skydns/cookie"
 	"github.com/dokkaa/dokkaa/skydns/forward"
 	"github.com/dokkaa/dokkaa/skydns/limit"
+	"github.com/dokkaa/dokkaa/skydns/tcp"
 	"github.com/dokkaa/dokkaa/skydns/zone"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -63,8 +64,8 @@ func New(config Config, source Source, log *slog.Logger, registry prometheus.Reg
 	if l, ok := source.(lister); ok {
 		s.unlisted = newUnlisted(l, config.PathPrefix)
 	}
-	for _, endpoint := range config.Listen {
-		s.listeners = append(s.listeners, &listener{endpoint: endpoint, handler: s, lookup: interfaceAddr, log: log})
+	if err := s.listen(); err != nil {
+		return nil, err
 	}
 	if err := s.register(registry); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
@@ -73,6 +74,31 @@ func New(config Config, source Source, log *slog.Logger, registry prometheus.Reg
 		return nil, fmt.Errorf("pack domain %s: %w", config.Answer.Domain, err)
 	}
 	return s, nil
+}
+
+// listen fills in where the server listens.
+func (s *Server) listen() error {
+	add := func(l *listener) {
+		l.handler, l.lookup, l.log = s, interfaceAddr, s.log
+		s.listeners = append(s.listeners, l)
+	}
+	for _, endpoint := range s.config.Listen {
+		add(&listener{endpoint: endpoint})
+	}
+	for _, file := range s.config.Passed {
+		add(&listener{passed: file})
+	}
+	if len(s.config.ListenTLS) == 0 {
+		return nil
+	}
+	certificate, err := tcp.LoadCertificate(s.config.CertFile, s.config.KeyFile, s.log)
+	if err != nil {
+		return err
+	}
+	for _, endpoint := range s.config.ListenTLS {
+		add(&listener{endpoint: endpoint, certificate: certificate})
+	}
+	return nil
 }
 
 // Run serves until ctx ends, and then answers what is in hand. An address that cannot be

@@ -29,6 +29,11 @@ type Settings struct {
 	Addr    []string `name:"addr" env:"SKYDNS_ADDR" placeholder:"IP:PORT" help:"Addresses to listen on, over UDP and TCP. The name of a network interface in place of the address means the interface's address, as soon as there is one. Default: HOST_IP:53,dokkaa:53."`
 	HostIP  string   `name:"host-ip" env:"HOST_IP" default:"127.0.0.1" help:"Address of the host, to listen on where --addr does not say."`
 	Systemd bool     `name:"systemd" env:"SKYDNS_SYSTEMD" help:"Serve on the sockets that systemd passes, instead of --addr."`
+	DoTAddr []string `name:"dot-addr" env:"SKYDNS_DOT_ADDR" placeholder:"IP:PORT" help:"Addresses to listen on for DNS over TLS."`
+	DoTCert string   `name:"dot-cert" env:"SKYDNS_DOT_CERT" placeholder:"FILE" help:"Certificate for --dot-addr. It is read again when it changes."`
+	DoTKey  string   `name:"dot-key" env:"SKYDNS_DOT_KEY" placeholder:"FILE" help:"Key of that certificate."`
+
+	LameDuckTime time.Duration `name:"lame-duck" env:"SKYDNS_LAME_DUCK" default:"1s" help:"How long the server goes on answering after it was told to end, while /readyz says so."`
 
 	Domain     string        `name:"domain" env:"SKYDNS_DOMAIN" default:"skydns.local." help:"Domain to answer for."`
 	Hostmaster string        `name:"hostmaster" env:"SKYDNS_HOSTMASTER" placeholder:"MAILBOX" help:"Who is responsible for the domain, for its SOA. Default: hostmaster@<domain>."`

@@ -143,9 +143,14 @@ func newTrafficCollector(t *traffic, namespace, subsystem string, misses func() 
 	}
 }
 
-// Describe and Collect are what Prometheus calls.
-func (c *trafficCollector) Describe(to chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, to) }
+// Describe says what Collect may send.
+func (c *trafficCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{c.replies, c.requests, c.seconds, c.size, c.errors, c.cacheMisses} {
+		to <- desc
+	}
+}
 
+// Collect sends what was counted up to now.
 func (c *trafficCollector) Collect(to chan<- prometheus.Metric) {
 	counter := func(desc *prometheus.Desc, n *atomic.Uint64, labels ...string) uint64 {
 		v := n.Load()

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,6 +44,12 @@ type Daemon interface {
 // Routes is what a Daemon has that serves more at --http-addr than Main does.
 type Routes interface {
 	Routes(mux *http.ServeMux)
+}
+
+// LameDuck is what a Daemon has that goes on serving for a while after it was told to end: until
+// then its clients find out from /readyz.
+type LameDuck interface {
+	LameDuck() time.Duration
 }
 
 // Info describes a daemon to Main.
@@ -122,18 +129,24 @@ func serve(info Info, common *Settings, log *slog.Logger, build func(Env) (Daemo
 	if err != nil {
 		return err
 	}
-	operations, err := listenOperations(common.HTTPAddr, operationsHandler(d, registry))
+	operations, err := listenOperations(common.HTTPAddr, operationsHandler(ctx, d, registry))
 	if err != nil {
 		return err
 	}
 	log.Info(info.Name+" starts", "version", Version(), "operations", operations.Addr())
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return operations.run(ctx) })
+	serving, endServing := afterLameDuck(ctx, d)
+	defer endServing()
+	group, serving := errgroup.WithContext(serving)
+	// The operations are there until the daemon has ended.
+	operating, endOperations := context.WithCancel(context.Background())
+	defer endOperations()
+	group.Go(func() error { return operations.run(operating) })
 	group.Go(func() error {
-		if err := d.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		defer endOperations()
+		if err := d.Run(serving); err != nil && !errors.Is(err, context.Canceled) {
 			return err
 		}
-		if ctx.Err() == nil {
+		if serving.Err() == nil {
 			return errors.New("ended without being asked to")
 		}
 		return nil
@@ -143,6 +156,18 @@ func serve(info Info, common *Settings, log *slog.Logger, build func(Env) (Daemo
 		log.Info(info.Name + " ended")
 	}
 	return err
+}
+
+// afterLameDuck is a context that ends when ctx has ended and the daemon's time as a lame duck is
+// over.
+func afterLameDuck(ctx context.Context, d Daemon) (context.Context, context.CancelFunc) {
+	duck, ok := d.(LameDuck)
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	serving, end := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() { time.AfterFunc(duck.LameDuck(), end) })
+	return serving, end
 }
 
 // DoubleDashes writes flags like -name with two dashes. One letter is a short flag, and what does

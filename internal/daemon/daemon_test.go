@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -95,12 +96,62 @@ func TestOrderlyEndIsExitCode0(t *testing.T) {
 	}
 }
 
+// duck serves for a while after it was told to end.
+type duck struct{ testDaemon }
+
+func (*duck) Ready() error            { return nil }
+func (*duck) LameDuck() time.Duration { return 300 * time.Millisecond }
+
+func TestLameDuckSaysSo(t *testing.T) {
+	guard := make(chan os.Signal, 1) // see above
+	signal.Notify(guard, syscall.SIGTERM)
+	defer signal.Stop(guard)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ready := func() int {
+		resp, err := http.Get("http://" + addr + "/readyz")
+		if err != nil {
+			return 0
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	d := &duck{testDaemon{started: make(chan struct{})}}
+	code := make(chan int, 1)
+	go func() {
+		code <- run(Info{Name: "test", HTTPAddr: addr}, &testSettings{}, func(Env) (Daemon, error) { return d, nil }, nil, io.Discard, io.Discard)
+	}()
+	<-d.started
+	for ready() != http.StatusOK {
+		time.Sleep(time.Millisecond)
+	}
+	start := time.Now()
+	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for ready() == http.StatusOK {
+		time.Sleep(time.Millisecond)
+	}
+	if status := ready(); status != http.StatusServiceUnavailable {
+		t.Errorf("readyz of a lame duck: %d", status)
+	}
+	if c := <-code; c != 0 || time.Since(start) < d.LameDuck() {
+		t.Errorf("code %d after %s", c, time.Since(start))
+	}
+}
+
 func TestHealthcheck(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: operationsHandler(&testDaemon{}, nil), ReadHeaderTimeout: time.Second}
+	server := &http.Server{Handler: operationsHandler(t.Context(), &testDaemon{}, nil), ReadHeaderTimeout: time.Second}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(listener) }() // ends with Close
 	addr := listener.Addr().String()

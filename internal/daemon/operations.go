@@ -40,12 +40,17 @@ func (o *operations) run(ctx context.Context) error {
 }
 
 // operationsHandler serves /healthz (200 while the process runs), /readyz (503 with the reason
-// while the daemon is not ready), Prometheus /metrics, and the daemon's own Routes.
-func operationsHandler(d Daemon, registry *prometheus.Registry) http.Handler {
+// while the daemon is not ready, or is ending because ctx has), Prometheus /metrics, and the daemon's
+// own Routes.
+func operationsHandler(ctx context.Context, d Daemon, registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := d.Ready(); err != nil {
+		err := d.Ready()
+		if ctx.Err() != nil {
+			err = errors.New("ending")
+		}
+		if err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
