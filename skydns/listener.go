@@ -163,8 +163,19 @@ func (s sockets) addr() netip.AddrPort {
 	return s.udp.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
-// bind binds both sockets. For port 0 the system chooses one that is free for both.
+// bind binds both sockets. For port 0 the system chooses one, several times if need be, since what
+// is free for one protocol may be taken for the other.
 func bind(ctx context.Context, addr netip.AddrPort) (sockets, error) {
+	const attempts = 20
+	for n := 1; ; n++ {
+		bound, err := bindBoth(ctx, addr)
+		if err == nil || addr.Port() != 0 || n == attempts {
+			return bound, err
+		}
+	}
+}
+
+func bindBoth(ctx context.Context, addr netip.AddrPort) (sockets, error) {
 	tcp, err := bindTCP(ctx, addr)
 	if err != nil {
 		return sockets{}, err
