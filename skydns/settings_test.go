@@ -1,6 +1,7 @@
 package skydns
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"os"
@@ -97,5 +98,17 @@ func TestSystemNameservers(t *testing.T) {
 	}
 	if got := systemNameservers(file + ".missing"); got != nil {
 		t.Errorf("without a file: %v", got)
+	}
+}
+
+func TestSettingsAreDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../docs/skydns.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, setting := range (Settings{}).list() {
+		if !bytes.Contains(doc, []byte("`--"+setting.name+"`")) {
+			t.Errorf("docs/skydns.md lacks --%s", setting.name)
+		}
 	}
 }
