@@ -22,13 +22,13 @@ func (p *Planner) balance(now time.Time) (moves bool) {
 			return false
 		}
 	}
-	var index map[string][]placement.Candidate
+	var tenants map[string][]state.Ref
 	refs := map[*placement.Demand]state.Ref{}
 	move, found := p.places.Improve(func(ip string) []placement.Candidate {
-		if index == nil {
-			index = p.movable(refs)
+		if tenants == nil {
+			tenants = p.tenants()
 		}
-		return index[ip]
+		return p.movable(ip, tenants[ip], refs)
 	})
 	if found {
 		p.move, p.mover = &move, refs[move.Demand]
@@ -38,11 +38,26 @@ func (p *Planner) balance(now time.Time) (moves bool) {
 	return found
 }
 
-// movable are the instances that may be moved, by host.
-func (p *Planner) movable(refs map[*placement.Demand]state.Ref) map[string][]placement.Candidate {
-	index := map[string][]placement.Candidate{}
-	for ref := range p.apps {
+// tenants are the containers that have an instance on a host, by host.
+func (p *Planner) tenants() map[string][]state.Ref {
+	tenants := map[string][]state.Ref{}
+	for ref, places := range p.placed {
+		for _, at := range places {
+			if here := tenants[at.host]; len(here) == 0 || here[len(here)-1] != ref {
+				tenants[at.host] = append(here, ref)
+			}
+		}
+	}
+	return tenants
+}
+
+// movable are the instances on a host that may be moved, of its tenants. It notes whose they are.
+func (p *Planner) movable(ip string, tenants []state.Ref, refs map[*placement.Demand]state.Ref) (candidates []placement.Candidate) {
+	for _, ref := range tenants {
 		a := p.planning(ref)
+		if a == nil {
+			continue
+		}
 		c := newContainer(p, ref, a, time.Time{})
 		c.target = p.targets[ref]
 		c.spec = a.revisions[c.target].parsed
@@ -52,17 +67,15 @@ func (p *Planner) movable(refs map[*placement.Demand]state.Ref) map[string][]pla
 		c.demand = p.demandOf(ref, c.spec)
 		refs[c.demand] = ref
 		for n, s := range a.slots {
-			if s.Current != nil && s.Next == nil && !s.unreadable && c.current(s.Current) && c.healthy(s.Current) && len(c.holders(n)) == 0 {
-				index[s.Current.Host] = append(index[s.Current.Host], placement.Candidate{Demand: c.demand, Slot: n})
+			if s.Current != nil && s.Current.Host == ip && s.Next == nil && !s.unreadable && c.current(s.Current) && c.healthy(s.Current) && len(c.holders(n)) == 0 {
+				candidates = append(candidates, placement.Candidate{Demand: c.demand, Slot: n})
 			}
 		}
 	}
-	for _, candidates := range index {
-		slices.SortFunc(candidates, func(a, b placement.Candidate) int {
-			return cmp.Or(compareRefs(refs[a.Demand], refs[b.Demand]), cmp.Compare(b.Slot, a.Slot))
-		})
-	}
-	return index
+	slices.SortFunc(candidates, func(a, b placement.Candidate) int {
+		return cmp.Or(compareRefs(refs[a.Demand], refs[b.Demand]), cmp.Compare(b.Slot, a.Slot))
+	})
+	return candidates
 }
 
 // moves tells whether a slot of the container moves for the sake of balance, or is being emptied: its
