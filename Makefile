@@ -63,6 +63,7 @@ test-faults: tools images ## Run every end-to-end test and the whole fault matri
 	go test -count=1 -v -tags faults -timeout 120m ./test/e2e
 
 .PHONY: bench
+bench: TOOLS += dnsperf:dnsperf
 bench: tools images ## Measure the stated bounds beside Docker swarm mode, and write docs/benchmarks.md
 	go run ./test/bench --out docs/benchmarks.md
 

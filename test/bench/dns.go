@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
@@ -27,7 +28,6 @@ type dnsContest struct {
 // dnsResults are what was measured of the nameservers.
 type dnsResults struct {
 	rounds    int
-	names     []string // of the servers
 	questions []dnsQuestion
 	visible   []visibility
 	large     largeZone
@@ -37,11 +37,11 @@ type dnsResults struct {
 type dnsQuestion struct {
 	what    string
 	queries []query
-	foreign bool // NSD does not know
-	figures []dnsFigures
+	foreign bool           // NSD does not know
+	rounds  [][]dnsFigures // of each server
 }
 
-// dnsFigures are one server's medians.
+// dnsFigures are one server's in one round.
 type dnsFigures struct {
 	perSecond              float64
 	each, closed99, open99 time.Duration
@@ -102,9 +102,6 @@ func measureDNS(ctx context.Context, binaries string, rounds int) (r dnsResults,
 		return r, err
 	}
 	r.rounds = rounds
-	for _, n := range c.servers {
-		r.names = append(r.names, n.name)
-	}
 	for _, q := range dnsQuestions() {
 		if err := c.measure(ctx, rounds, &q); err != nil {
 			return r, fmt.Errorf("%s: %w", q.what, err)
@@ -136,10 +133,13 @@ func (c *dnsContest) start(ctx context.Context) error {
 	for _, start := range []func() (*nameserver, error){
 		func() (*nameserver, error) { return c.startOurs(ctx, dnsOurs, "skydns") },
 		func() (*nameserver, error) { return c.startCoreDNS(ctx, "CoreDNS, cached", dnsCore, true) },
-		func() (*nameserver, error) { return c.startNSD(ctx) },
 		func() (*nameserver, error) { return c.startCoreDNS(ctx, "CoreDNS, uncached", dnsUncached, false) },
+		func() (*nameserver, error) { return c.startNSD(ctx) },
 	} {
 		n, err := start()
+		if errors.Is(err, exec.ErrNotFound) {
+			continue // NSD need not be there: installed, it takes port 53
+		}
 		if err != nil {
 			return err
 		}
@@ -148,70 +148,40 @@ func (c *dnsContest) start(ctx context.Context) error {
 		}
 		c.servers = append(c.servers, n)
 	}
-	last := len(c.servers) - 1
-	c.servers, c.uncached = c.servers[:last], c.servers[last]
+	c.uncached = c.servers[2]
+	c.servers = slices.Delete(c.servers, 2, 3)
 	return nil
 }
 
 // measure asks all servers, in turn and each round another first.
 func (c *dnsContest) measure(ctx context.Context, rounds int, q *dnsQuestion) error {
-	all := make([][]dnsFigures, len(c.servers))
-	for _, n := range c.servers { // what is cached then is for all
-		if _, _, err := c.saturate(ctx, n, q.queries); err != nil {
-			return err
-		}
+	file, err := c.writeQueries(q.queries)
+	if err != nil {
+		return err
 	}
-	for round := range rounds {
-		for turn := range c.servers {
-			i := (round + turn) % len(c.servers)
-			n := c.servers[i]
-			if n.name == "NSD" && q.foreign {
-				continue
-			}
-			f, err := c.once(ctx, n, q.queries)
-			if err != nil {
-				return fmt.Errorf("%s: %w", n.name, err)
-			}
-			all[i] = append(all[i], f)
-			if err := wait(ctx, pause/5); err != nil {
-				return err
+	servers := c.servers
+	if q.foreign {
+		servers = servers[:2]
+	}
+	q.rounds = make([][]dnsFigures, len(servers))
+	for round := range rounds + 1 {
+		figures := make([]dnsFigures, len(servers))
+		for _, load := range dnsLoads() {
+			for turn := range servers {
+				i := (round + turn) % len(servers)
+				if err := c.ask(ctx, servers[i], file, load, &figures[i]); err != nil {
+					return fmt.Errorf("%s: %w", servers[i].name, err)
+				}
 			}
 		}
-	}
-	for _, figures := range all {
-		q.figures = append(q.figures, medians(figures))
+		if round == 0 {
+			continue // what is cached then is there for all the others
+		}
+		for i, f := range figures {
+			q.rounds[i] = append(q.rounds[i], f)
+		}
 	}
 	return nil
-}
-
-func (c *dnsContest) once(ctx context.Context, n *nameserver, queries []query) (f dnsFigures, err error) {
-	if f.perSecond, f.each, err = c.saturate(ctx, n, queries); err != nil {
-		return f, err
-	}
-	closed, err := closedLoop(n, queries)
-	if err != nil {
-		return f, err
-	}
-	open, err := openLoop(n, queries)
-	f.closed99, f.open99 = closed.quantile(0.99), open.quantile(0.99)
-	return f, err
-}
-
-// medians are those of each figure.
-func medians(all []dnsFigures) dnsFigures {
-	of := func(figure func(dnsFigures) time.Duration) time.Duration {
-		var s samples
-		for _, f := range all {
-			s = append(s, figure(f))
-		}
-		return s.median()
-	}
-	return dnsFigures{
-		perSecond: float64(of(func(f dnsFigures) time.Duration { return time.Duration(f.perSecond) })),
-		each:      of(func(f dnsFigures) time.Duration { return f.each }),
-		closed99:  of(func(f dnsFigures) time.Duration { return f.closed99 }),
-		open99:    of(func(f dnsFigures) time.Duration { return f.open99 }),
-	}
 }
 
 // measureVisible writes a record again and again, and asks until the answer is what was written.

@@ -80,7 +80,8 @@ func (c *dnsContest) startEtcd(ctx context.Context) error {
 // startOurs starts our nameserver.
 func (c *dnsContest) startOurs(ctx context.Context, address, prefix string) (*nameserver, error) {
 	process, err := launch(ctx, filepath.Join(c.dir, "skydns"+address+".log"), []string{
-		"ETCD_MACHINES=http://" + dnsEtcd, "SKYDNS_ADDR=" + address, "SKYDNS_NAMESERVERS=" + dnsUpstream, "SKYDNS_PATH_PREFIX=" + prefix, "SKYDNS_CACHE=10000",
+		"ETCD_MACHINES=http://" + dnsEtcd, "SKYDNS_ADDR=" + address, "SKYDNS_NAMESERVERS=" + dnsUpstream, "SKYDNS_PATH_PREFIX=" + prefix,
+		"SKYDNS_CACHE=10000", // as in our image
 	}, filepath.Join(c.binaries, "skydns"), "--http-addr=127.0.0.1:0")
 	if err != nil {
 		return nil, err
