@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
@@ -76,7 +77,29 @@ func (c *container) failure(spec *manifest.Manifest) string {
 		c.wakeAt(at)
 		return ""
 	}
-	return fmt.Sprintf("no progress for %v", deadline)
+	return fmt.Sprintf("no progress for %v%s", deadline, c.blocked())
+}
+
+// blocked names the slot that holds an update up, and why, "" if that is not known: one whose new
+// instance is not as it should be, or else one that the status says something of.
+func (c *container) blocked() string {
+	for _, n := range c.app.slotNumbers() {
+		for _, a := range c.app.slots[n].assignments() {
+			if a.Revision == c.app.rollout.To && !c.steady(a) {
+				phase, why := c.reportInstance(a, "")
+				return fmt.Sprintf(": slot %d on host %s: %s", n, a.Host, orElse(why, string(phase)))
+			}
+		}
+	}
+	var status state.Status
+	if json.Unmarshal([]byte(c.app.status), &status) == nil {
+		for _, s := range status.Slots {
+			if s.Reason != "" {
+				return fmt.Sprintf(": slot %d: %s", s.Slot, s.Reason)
+			}
+		}
+	}
+	return ""
 }
 
 // begunWith tells whether an instance is one more, and was made since the update began.

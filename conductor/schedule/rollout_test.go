@@ -168,7 +168,7 @@ func TestNoProgressIsAFailure(t *testing.T) {
 	}
 	w.now = wake
 	w.settle()
-	if s := w.status("x", "web"); s.State != schedule.StateRunning || s.Revision != 1 || !strings.Contains(s.Reason, "no progress for 2m0s") {
+	if s := w.status("x", "web"); s.State != schedule.StateRunning || s.Revision != 1 || !strings.Contains(s.Reason, "no progress for 2m0s: slot 1 on host 10.0.0.1: sick") {
 		t.Errorf("status: %+v", s)
 	}
 }
