@@ -6,6 +6,7 @@ package ambassador
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -70,11 +71,10 @@ func newAmbassador(settings Settings, env daemon.Env, e engine) *Ambassador {
 		waiting:  newQuota(maxWaiting),
 	}
 	a.dialer.SetMultipathTCP(false) // what the kernel cannot splice
-	a.relay = relay.NewPlain(relay.Settings{Admit: a.admit, Log: env.Log, Idle: settings.IdleTimeout})
 	a.callers = newCallers(func(ctx context.Context) ([]docker.Container, error) {
 		return e.Running(ctx, labelCluster)
 	}, env.Log, a.metrics.listErrors)
-	a.listeners = newListeners(settings.PortRange, a.settings.listenOn(), a.relay.Accept, env.Log)
+	a.listeners = newListeners(settings.PortRange, a.settings.listenOn(), a.accept, env.Log)
 	a.resolver = newResolver(func() (string, error) {
 		return a.settings.nameServer(a.listeners.address())
 	}, a.metrics.dnsErrors)
@@ -95,6 +95,10 @@ func (a *Ambassador) Addrs() []netip.AddrPort { return a.listeners.addrs() }
 // closes them. It may be called once.
 func (a *Ambassador) Run(ctx context.Context) error {
 	defer a.stop()
+	raiseFileLimit(a.settings.MaxConnections, a.log)
+	if err := a.openRelay(); err != nil {
+		return fmt.Errorf("open relay: %w", err)
+	}
 	var group sync.WaitGroup
 	group.Go(func() { a.callers.run(a.work) })
 	group.Go(func() { a.relay.Run(a.work) })
@@ -112,6 +116,22 @@ func (a *Ambassador) Run(ctx context.Context) error {
 	a.stop()
 	group.Wait()
 	return nil
+}
+
+// openRelay makes the relay that the settings want.
+func (a *Ambassador) openRelay() (err error) {
+	settings := relay.Settings{Admit: a.admit, Refused: a.refused, Log: a.log, Idle: a.settings.IdleTimeout}
+	if a.settings.Relay == plainRelay {
+		a.relay = relay.NewPlain(settings)
+		return nil
+	}
+	a.relay, err = relay.New(settings)
+	return err
+}
+
+// accept is the relay's, which is there once Run began.
+func (a *Ambassador) accept(listener *net.TCPListener) (stop func(), err error) {
+	return a.relay.Accept(listener)
 }
 
 // drain waits until no connection is open, for as long as the settings want.

@@ -20,6 +20,7 @@ const (
 	reasonBusy     = "connections"           // too many connections
 	reasonShare    = "container-connections" // too many of one container
 	reasonCrowd    = "container-waiting"     // too many of one container wait for an endpoint
+	reasonFiles    = "descriptors"           // the process may open no more
 )
 
 var errNoLink = errors.New("the container has no such link")
@@ -124,6 +125,11 @@ func (c *connection) identify(ctx context.Context) error {
 		return errNoLink
 	}
 	return nil
+}
+
+// refused is told of a connection that was not even admitted, for want of a descriptor.
+func (a *Ambassador) refused(source netip.Addr, port int, err error) {
+	a.refuse(source, port, "", reasonFiles, err)
 }
 
 // refuse tells why a connection is about to be closed without a byte.

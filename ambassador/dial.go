@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"github.com/dokkaa/dokkaa/ambassador/relay"
@@ -109,8 +110,8 @@ func (c *connection) missed(err error) {
 	c.closed()
 	c.closed = nil
 	c.round.errs = append(c.round.errs, err)
-	if errors.Is(err, context.Canceled) {
-		return // it was us who broke it off
+	if errors.Is(err, context.Canceled) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return // that is not the endpoint's fault
 	}
 	c.a.metrics.dialErrors.Inc()
 	c.a.loads.refused(c.endpoint)

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"os/exec"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +18,23 @@ import (
 	"github.com/dokkaa/dokkaa/internal/daemon"
 	"github.com/dokkaa/dokkaa/internal/docker"
 )
+
+// relayVariable says which relay the tests use.
+const relayVariable = "AMBASSADOR_RELAY"
+
+// TestTheSimpleRelayDoesTheSame runs all tests of the package with the form of the relay that other
+// systems have.
+func TestTheSimpleRelayDoesTheSame(t *testing.T) {
+	if os.Getenv(relayVariable) != "" {
+		return // this is that run
+	}
+	t.Parallel() // it waits for timeouts more than it works
+	command := exec.CommandContext(t.Context(), os.Args[0], "-test.timeout=5m")
+	command.Env = append(os.Environ(), relayVariable+"="+plainRelay)
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
 
 // house is an ambassador with the world around it.
 type house struct {
@@ -32,7 +51,7 @@ func startHouse(t *testing.T, change func(*Settings)) *house {
 	t.Helper()
 	checkLeaks(t)
 	h := &house{t: t, engine: &fakeEngine{}, dns: startDNS(t)}
-	settings := Settings{ListenAddr: "127.0.0.1", DNSAddr: h.dns.addr, MaxConnections: 300, MaxConnectionsPerContainer: 300, DrainTimeout: 5 * time.Second}
+	settings := Settings{ListenAddr: "127.0.0.1", DNSAddr: h.dns.addr, MaxConnections: 300, MaxConnectionsPerContainer: 300, DrainTimeout: 5 * time.Second, Relay: os.Getenv(relayVariable)}
 	if change != nil {
 		change(&settings)
 	}

@@ -43,6 +43,8 @@ type Settings struct {
 	// returning nil. It is called by several goroutines at a time, and does not block.
 	Admit func(source netip.Addr, port int) Call
 	Log   *slog.Logger
+	// Refused, if not nil, tells of a connection that is reset because there is no descriptor for it.
+	Refused func(source netip.Addr, port int, err error)
 	// Idle is after how long a connection that carries nothing is reset; 0: never.
 	Idle time.Duration
 }

@@ -20,6 +20,7 @@ const waitFor = 10 * time.Second
 // forms are all there are.
 var forms = map[string]func(Settings) (Relay, error){
 	"plain": func(s Settings) (Relay, error) { return NewPlain(s), nil },
+	"fast":  New,
 }
 
 // eachForm runs the test with each form of the relay.
@@ -120,10 +121,10 @@ func (c *call) End(err error) {
 // dial connects to the relay.
 func (s *station) dial() *net.TCPConn {
 	s.t.Helper()
-	return dial(s.t, s.addr)
+	return dialTo(s.t, s.addr)
 }
 
-func dial(t *testing.T, addr *net.TCPAddr) *net.TCPConn {
+func dialTo(t *testing.T, addr *net.TCPAddr) *net.TCPConn {
 	t.Helper()
 	conn, err := net.DialTCP("tcp", nil, addr)
 	if err != nil {

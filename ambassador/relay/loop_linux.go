@@ -1,0 +1,375 @@
+package relay
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	lookEvery   = 5 * time.Second // at every flow
+	maxEvents   = 256             // of one wait
+	maxAccepts  = 16              // in a row
+	keptBuffers = 64
+)
+
+// What the Pad of an event says, unless it is a flow's generation.
+const (
+	ofBell = -1 - iota
+	ofDoor // of which Fd is the descriptor
+)
+
+// loop carries the bytes of its share of the flows, in one goroutine.
+type loop struct {
+	relay *epoll
+	poll  int // epoll
+	bell  int // eventfd, which rings when there is mail
+
+	mu   sync.Mutex
+	mail []func() // for the loop to do
+
+	now      time.Time // of the present round
+	flows    []*flow   // by index, also those that are over
+	free     []int32   // indexes of these
+	unready  []*flow   // with more to do than their turn allowed
+	dials    []dial    // in the order of their deadlines
+	looked   time.Time // at every flow
+	stopping bool
+
+	doors  []*door
+	paused time.Duration // the present or last pause in accepting, 0 if all is well
+	until  time.Time     // when it ends, zero if there is none
+
+	events  []unix.EpollEvent
+	busy    bool // the last wait brought events
+	rounds  int
+	scratch []byte
+	buffers []*[bufferSize]byte
+	pipes   pipes
+}
+
+// dial is one that may have to be given up.
+type dial struct {
+	flow       *flow
+	generation int32
+	deadline   time.Time
+}
+
+func newLoop(r *epoll) (*loop, error) {
+	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create", err)
+	}
+	bell, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		closeSocket(poll)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	l := &loop{relay: r, poll: poll, bell: bell, events: make([]unix.EpollEvent, maxEvents), scratch: make([]byte, bufferSize)}
+	l.control(unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Pad: ofBell})
+	return l, nil
+}
+
+func (l *loop) close() {
+	l.pipes.closeIdle()
+	closeSocket(l.bell)
+	closeSocket(l.poll)
+}
+
+// post has the loop do something. It does not block, and may be called by anybody.
+func (l *loop) post(do func()) {
+	l.mu.Lock()
+	l.mail = append(l.mail, do)
+	first := len(l.mail) == 1
+	l.mu.Unlock()
+	if first {
+		one := uint64(1)
+		unix.RawSyscall(unix.SYS_WRITE, uintptr(l.bell), uintptr(unsafe.Pointer(&one)), unsafe.Sizeof(one))
+	}
+}
+
+// read does what is in the mail. The bell need not be read: it rings at each write to it.
+func (l *loop) read() {
+	l.mu.Lock()
+	mail := l.mail
+	l.mail = nil
+	l.mu.Unlock()
+	for _, do := range mail {
+		do()
+	}
+}
+
+// run goes on until the loop was halted and its last flow is over.
+func (l *loop) run() {
+	l.now = time.Now()
+	l.looked = l.now
+	l.read()
+	for !l.stopping || len(l.free) < len(l.flows) {
+		n := l.wait()
+		l.now = time.Now()
+		for i := range l.events[:n] {
+			l.handle(&l.events[i])
+		}
+		unready := l.unready
+		l.unready = nil
+		for _, f := range unready {
+			f.again = false
+			if f.call != nil {
+				f.advance()
+			}
+		}
+		l.tick()
+	}
+}
+
+// halt ends all flows but those in Connect, which ends soon.
+func (l *loop) halt() {
+	l.stopping = true
+	for _, f := range l.flows {
+		if f.call != nil && !f.waiting {
+			f.abort(errStopped)
+		}
+	}
+}
+
+// wait returns how many events there are, after as long as nothing else is to be done. A loop that
+// is busy asks before it waits: most often there is something, and the scheduler need not know.
+func (l *loop) wait() int {
+	if l.busy {
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.poll), uintptr(unsafe.Pointer(&l.events[0])), maxEvents, 0, 0, 0)
+		if errno == 0 && n > 0 {
+			if l.rounds++; l.rounds%16 == 0 {
+				runtime.Gosched() // for those in Connect
+			}
+			return int(n)
+		}
+	}
+	n, err := unix.EpollWait(l.poll, l.events, l.patience())
+	l.busy = n > 0
+	if err != nil {
+		return 0 // interrupted
+	}
+	return n
+}
+
+// patience is how long the next wait may last, in milliseconds.
+func (l *loop) patience() int {
+	if len(l.unready) > 0 {
+		return 0
+	}
+	next := l.looked.Add(l.lookEvery())
+	if len(l.dials) > 0 && l.dials[0].deadline.Before(next) {
+		next = l.dials[0].deadline
+	}
+	if !l.until.IsZero() && l.until.Before(next) {
+		next = l.until
+	}
+	return int(min(max(next.Sub(l.now)+time.Millisecond-1, 0)/time.Millisecond, math.MaxInt32))
+}
+
+func (l *loop) handle(event *unix.EpollEvent) {
+	switch event.Pad {
+	case ofBell:
+		l.read()
+		return
+	case ofDoor:
+		l.enter(int(event.Fd))
+		return
+	}
+	f := l.flows[event.Fd>>1]
+	switch {
+	case f.call == nil || f.generation != event.Pad:
+		// It ended in this round.
+	case event.Fd&1 == 0:
+		f.tell(&f.client, event.Events)
+	default:
+		f.tell(&f.backend, event.Events)
+	}
+}
+
+// tick does what time has come for.
+func (l *loop) tick() {
+	for len(l.dials) > 0 {
+		d := l.dials[0]
+		pending := d.flow.call != nil && d.flow.generation == d.generation && d.flow.dialling()
+		if pending && l.now.Before(d.deadline) {
+			break
+		}
+		l.dials = l.dials[1:]
+		if pending {
+			d.flow.missed(unix.ETIMEDOUT)
+		}
+	}
+	if !l.until.IsZero() && !l.now.Before(l.until) {
+		l.resume()
+	}
+	if l.now.Sub(l.looked) >= l.lookEvery() {
+		l.looked = l.now
+		for _, f := range l.flows {
+			if f.call != nil {
+				f.look(l.relay.Idle)
+			}
+		}
+	}
+}
+
+func (l *loop) lookEvery() time.Duration {
+	if idle := l.relay.Idle; idle > 0 {
+		return min(lookEvery, max(idle/4, time.Millisecond))
+	}
+	return lookEvery
+}
+
+// expire sees to it that a dial does not last for ever.
+func (l *loop) expire(f *flow) {
+	l.dials = append(l.dials, dial{f, f.generation, l.now.Add(DialTimeout)})
+}
+
+// later gives a flow another turn after all others.
+func (l *loop) later(f *flow) {
+	if !f.again {
+		f.again = true
+		l.unready = append(l.unready, f)
+	}
+}
+
+// add makes a flow for a connection that was accepted.
+func (l *loop) add(client int, call Call) *flow {
+	var index int32
+	if n := len(l.free); n > 0 {
+		index = l.free[n-1]
+		l.free = l.free[:n-1]
+	} else {
+		index = int32(len(l.flows))
+		l.flows = append(l.flows, &flow{loop: l, index: index})
+	}
+	f := l.flows[index]
+	*f = flow{loop: l, index: index, generation: (f.generation + 1) & math.MaxInt32, again: f.again, call: call, active: l.now}
+	f.client.fd, f.backend.fd = client, -1
+	return f
+}
+
+func (l *loop) remove(f *flow) { l.free = append(l.free, f.index) }
+
+// control changes what epoll tells of. It fails only if the kernel has no memory, and then the
+// flow stays as it is until its peers end it.
+func (l *loop) control(op, fd int, event *unix.EpollEvent) {
+	unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(l.poll), uintptr(op), uintptr(fd), uintptr(unsafe.Pointer(event)), 0, 0)
+}
+
+func (l *loop) takeBuffer() *[bufferSize]byte {
+	if n := len(l.buffers); n > 0 {
+		b := l.buffers[n-1]
+		l.buffers = l.buffers[:n-1]
+		return b
+	}
+	return new([bufferSize]byte)
+}
+
+// drop gives back what an end holds bytes in.
+func (l *loop) drop(e *end) {
+	if e.buffer != nil {
+		if len(l.buffers) < keptBuffers {
+			l.buffers = append(l.buffers, e.buffer)
+		}
+		e.buffer, e.held = nil, nil
+	}
+	if e.pipe != nil {
+		l.pipes.give(e.pipe)
+		e.pipe = nil
+	}
+}
+
+// open starts to accept at the door.
+func (l *loop) open(d *door) {
+	l.doors = append(l.doors, d)
+	if l.until.IsZero() {
+		l.listen(d)
+	}
+}
+
+// listen has epoll tell one of the loops of a connection that waits at the door.
+func (l *loop) listen(d *door) {
+	l.control(unix.EPOLL_CTL_ADD, d.fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, Fd: int32(d.fd), Pad: ofDoor})
+}
+
+// shut takes what waits at the door, and leaves it.
+func (l *loop) shut(d *door) {
+	for l.until.IsZero() && l.acceptOne(d) {
+	}
+	l.control(unix.EPOLL_CTL_DEL, d.fd, nil)
+	l.doors = slices.DeleteFunc(l.doors, func(other *door) bool { return other == d })
+}
+
+// enter accepts what waits at the door. If it is more than a turn's worth, epoll tells again.
+func (l *loop) enter(fd int) {
+	i := slices.IndexFunc(l.doors, func(d *door) bool { return d.fd == fd })
+	if i < 0 {
+		return // it was shut in this round
+	}
+	for range maxAccepts {
+		if !l.acceptOne(l.doors[i]) {
+			return
+		}
+	}
+}
+
+// acceptOne returns false if it makes no sense to try the next.
+func (l *loop) acceptOne(d *door) bool {
+	fd, source, errno := accept(d.fd)
+	switch errno {
+	case 0:
+	case unix.EAGAIN, unix.EBADF, unix.EINVAL:
+		return false
+	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+		l.pause(d, errno)
+		return false
+	default:
+		return true // the client left
+	}
+	l.paused = 0
+	call := l.relay.Admit(source, d.port)
+	if call == nil {
+		resetSocket(fd)
+		return true
+	}
+	l.add(fd, call).begin()
+	return true
+}
+
+// pause refuses what waits at the door, for want of descriptors, and accepts nothing for a while.
+func (l *loop) pause(d *door, errno unix.Errno) {
+	l.paused = min(max(2*l.paused, pauseLeast), pauseMost)
+	l.until = l.now.Add(l.paused)
+	for _, d := range l.doors {
+		l.control(unix.EPOLL_CTL_DEL, d.fd, nil)
+	}
+	refused := 0
+	for range maxAccepts {
+		source, ok := l.relay.reserve.refuse(d.fd)
+		if !ok {
+			break
+		}
+		refused++
+		if l.relay.Refused != nil {
+			l.relay.Refused(source, d.port, fmt.Errorf("accept: %w", errno))
+		}
+	}
+	l.relay.Log.Warn("accept failed", "port", d.port, "err", errno, "refused", refused, "pause", l.paused)
+}
+
+// resume accepts again.
+func (l *loop) resume() {
+	l.until = time.Time{}
+	l.relay.reserve.fill()
+	for _, d := range l.doors {
+		l.listen(d)
+	}
+}
