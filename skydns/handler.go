@@ -74,8 +74,7 @@ func (s *Server) reply(x *request) *dns.Msg {
 		return newReply(req, rcode)
 	}
 	question := req.Question[0]
-	switch question.Qtype {
-	case dns.TypeANY, dns.TypeAXFR, dns.TypeIXFR, dns.TypeMAILA, dns.TypeMAILB:
+	if isRefused(question.Qtype) {
 		return newReply(req, dns.RcodeRefused)
 	}
 	now := x.start

@@ -32,11 +32,11 @@ func (s *Server) Quick(dst, packet []byte, client netip.AddrPort) (reply []byte,
 		return nil, false
 	}
 	records := s.records.Load()
-	if !q.Under(s.quick.domain) {
-		return s.quickForeign(dst, packet, &q, records, client)
+	if s.isForeign(&q, records, client) {
+		return s.quickForeign(dst, packet, &q, client)
 	}
 	slot, kept := packed.Slot(q.Type)
-	if !kept {
+	if !kept || !q.Under(s.quick.domain) {
 		return nil, false
 	}
 	if records == nil || !records.known || records.stubs != nil {
@@ -52,25 +52,12 @@ func (s *Server) Quick(dst, packet []byte, client netip.AddrPort) (reply []byte,
 	if r == nil || !r.Good(time.Now) {
 		return nil, false
 	}
-	return s.sendQuick(r.Append(dst, &q), packet, &q, auth, r.Rcode(), client), true
-}
-
-// quickForeign answers with what another nameserver said a while ago.
-func (s *Server) quickForeign(dst, packet []byte, q *packed.Query, records *records, client netip.AddrPort) (reply []byte, done bool) {
-	// The records may have a say in names of stub zones and of addresses.
-	if records != nil && records.stubs != nil || q.Under(arpa) || !s.config.Recursion.Contain(client.Addr()) {
-		return nil, false
-	}
-	reply, rcode, done := s.forwarder.Cached(dst, packet, time.Now())
-	if done {
-		reply = s.sendQuick(reply, packet, q, recursive, rcode, client)
-	}
-	return reply, done
+	return s.sendQuick(r.Append(dst, &q), packet, &q, auth, r.Rcode(), client, quickTime), true
 }
 
 // sendQuick counts a reply that is to be sent, and cuts or drops it where the client's network got
 // too many of its kind.
-func (s *Server) sendQuick(reply, packet []byte, q *packed.Query, by system, rcode int, client netip.AddrPort) []byte {
+func (s *Server) sendQuick(reply, packet []byte, q *packed.Query, by system, rcode int, client netip.AddrPort, took time.Duration) []byte {
 	if s.limiter.Limits(client.Addr()) {
 		verdict := s.limiter.Check(client.Addr(), kindOf(rcode), q.Name, time.Now())
 		if verdict != limit.Send {
@@ -83,7 +70,7 @@ func (s *Server) sendQuick(reply, packet []byte, q *packed.Query, by system, rco
 			reply = wire.Truncated(reply, packet)
 		}
 	}
-	s.metrics.traffic.note(by, q.Type, rcode, reply, quickTime)
+	s.metrics.traffic.note(by, q.Type, rcode, reply, took)
 	if s.sampler.take() {
 		s.log.Info("query", "client", client, "question", wireQuestion(q), "rcode", rcodeLabel(rcode), "bytes", len(reply))
 	}
@@ -98,9 +85,6 @@ func wireQuestion(q *packed.Query) string {
 	}
 	return name + " " + dns.Type(q.Type).String()
 }
-
-// arpa is where the names of addresses are.
-var arpa = []byte("\x04arpa\x00")
 
 // keep keeps the answer to a question for those who ask the same. The records are those that it was
 // made of.

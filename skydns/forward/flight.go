@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -23,6 +24,8 @@ const (
 
 // flight is one question that is being asked.
 type flight struct {
+	asked   asked
+	size    int // of its OPT
 	done    chan struct{}
 	spelled []byte // as others are asked, where that is telling
 	answer  *answer
@@ -37,9 +40,16 @@ func (f *Forwarder) fetch(ctx context.Context, q *query, stale *entry) (*answer,
 		return f.orStale(stale, ErrBusy)
 	}
 	defer f.waiting.Add(-1)
-	flight, err := f.join(q.key, q.question, q.size)
+	flight, first, err := f.join(q.key, q.question, q.size)
 	if err != nil {
 		return f.orStale(stale, err)
+	}
+	if first && stale == nil && ctx.Done() == nil { // there is nothing to do but to wait
+		f.fly(flight)
+		return flight.answer, flight.err
+	}
+	if first {
+		go f.fly(flight) // which Close waits for
 	}
 	var impatient <-chan time.Time
 	if stale != nil {
@@ -77,45 +87,51 @@ func (f *Forwarder) orStale(stale *entry, err error) (*answer, error) {
 	return stale.answer, nil
 }
 
-// join returns the flight of the key, which it starts if there is none. question is as the
-// client spelled it, nil if there is no client.
-func (f *Forwarder) join(key, question []byte, size int) (*flight, error) {
+// join returns the flight of the key. If there is none it makes one, which the caller, as the first,
+// has to have flown. question is as the client spelled it, nil if there is no client.
+func (f *Forwarder) join(key, question []byte, size int) (joined *flight, first bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if flying, exists := f.flights[string(key)]; exists {
 		if flying.spelled != nil && string(flying.spelled) == string(question) {
-			return nil, ErrLoop
+			return nil, false, ErrLoop
 		}
 		f.stats.Shared.Add(1)
-		return flying, nil
+		return flying, false, nil
 	}
 	switch {
 	case f.closed:
-		return nil, errClosed
+		return nil, false, errClosed
 	case len(f.upstreams) == 0:
-		return nil, ErrNoNameserver
+		return nil, false, ErrNoNameserver
 	case len(f.flights) >= maxFlights:
-		return nil, ErrBusy
+		return nil, false, ErrBusy
 	}
-	started := &flight{done: make(chan struct{})}
-	owned := string(key)
-	a := newAsked([]byte(owned), size, f.options.Mark)
+	a := newAsked(bytes.Clone(key), size, f.options.Mark)
 	a.misspell()
+	made := &flight{asked: a, size: size, done: make(chan struct{})}
 	if name := a.key[keyPrefix:]; letters(name) >= loopLetters && string(a.spelled()[:len(name)]) != string(name) {
-		started.spelled = append([]byte(nil), a.spelled()...)
+		made.spelled = bytes.Clone(a.spelled())
 	}
-	f.flights[owned] = started
-	f.wg.Go(func() {
-		started.answer, started.err = f.asking(a)
-		if started.err == nil {
-			f.cache.keep(a.key, size, started.answer, f.clock(time.Now()))
-		}
+	f.flights[string(key)] = made
+	f.flying.Add(1)
+	return made, true, nil
+}
+
+// fly asks the question, keeps the answer, and tells all who wait, whatever happens.
+func (f *Forwarder) fly(made *flight) {
+	defer f.flying.Done()
+	made.err = ErrNoNameserver
+	defer func() {
 		f.mu.Lock()
-		delete(f.flights, owned)
+		delete(f.flights, string(made.asked.key))
 		f.mu.Unlock()
-		close(started.done)
-	})
-	return started, nil
+		close(made.done)
+	}()
+	made.answer, made.err = f.asking(made.asked)
+	if made.err == nil {
+		f.cache.keep(made.asked.key, made.size, made.answer, f.clock(time.Now()))
+	}
 }
 
 // ask asks one nameserver after the other, those first that answered lately, and the first one
@@ -181,7 +197,8 @@ func (f *Forwarder) hit(e *entry, now int64) {
 	if !e.refreshing.CompareAndSwap(false, true) {
 		return
 	}
-	if _, err := f.join([]byte(e.key), nil, e.size); err == nil {
+	if made, first, err := f.join([]byte(e.key), nil, e.size); err == nil && first {
 		f.stats.Prefetches.Add(1)
+		go f.fly(made) // which Close waits for
 	}
 }

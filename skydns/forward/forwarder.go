@@ -51,7 +51,7 @@ type Forwarder struct {
 	mu      sync.Mutex
 	flights map[string]*flight
 	closed  bool
-	wg      sync.WaitGroup
+	flying  sync.WaitGroup
 }
 
 // New returns a forwarder. It holds sockets only after it was asked, until Close.
@@ -85,7 +85,7 @@ func (f *Forwarder) Close() {
 	f.mu.Lock()
 	f.closed = true
 	f.mu.Unlock()
-	f.wg.Wait()
+	f.flying.Wait()
 	for _, u := range f.upstreams {
 		u.pool.close()
 	}

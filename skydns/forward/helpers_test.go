@@ -19,15 +19,8 @@ type nameserver struct {
 
 func startNameserver(t testing.TB, handle dns.HandlerFunc) *nameserver {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener, packets := listen(t)
 	n := &nameserver{addr: listener.Addr().(*net.TCPAddr).AddrPort()}
-	packets, err := net.ListenPacket("udp", n.addr.String())
-	if err != nil {
-		t.Fatal(err)
-	}
 	counting := dns.HandlerFunc(func(w dns.ResponseWriter, query *dns.Msg) {
 		if overTCP(w) {
 			n.tcp.Add(1)
@@ -50,6 +43,25 @@ func startNameserver(t testing.TB, handle dns.HandlerFunc) *nameserver {
 		})
 	}
 	return n
+}
+
+// listen opens both sockets at a port that is free for both.
+func listen(t testing.TB) (net.Listener, net.PacketConn) {
+	t.Helper()
+	for n := 1; ; n++ {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		packets, err := net.ListenPacket("udp", listener.Addr().String())
+		if err == nil {
+			return listener, packets
+		}
+		_ = listener.Close()
+		if n == 20 {
+			t.Fatal(err)
+		}
+	}
 }
 
 func overTCP(w dns.ResponseWriter) bool { return w.RemoteAddr().Network() == "tcp" }

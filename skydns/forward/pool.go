@@ -108,7 +108,7 @@ func (p *pool) close() {
 // arrives does not count.
 func (s *socket) exchange(a asked, deadline time.Time) (*answer, error) {
 	binary.BigEndian.PutUint16(a.packet, uint16(rand.Uint32()))
-	if err := s.conn.SetDeadline(deadline); err != nil {
+	if err := s.conn.SetReadDeadline(deadline); err != nil { // packets are sent at once, or not at all
 		return nil, err
 	}
 	if _, err := s.conn.Write(a.packet); err != nil {

@@ -144,12 +144,3 @@ func equalFold(name, want []byte) bool {
 	}
 	return true
 }
-
-// labels is the number of labels of a name in wire form.
-func labels(name []byte) int {
-	n := 0
-	for at := 0; at < len(name) && name[at] != 0; at += int(name[at]) + 1 {
-		n++
-	}
-	return n
-}

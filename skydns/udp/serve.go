@@ -8,8 +8,14 @@ import (
 	"github.com/miekg/dns"
 )
 
-// serve unpacks a packet and has it answered.
-func serve(w *writer, packet []byte, handler dns.Handler) {
+// serve has a packet answered, packed or unpacked.
+func serve(w *writer, packet []byte, handler Handler) {
+	if reply, done := handler.Patient(nil, packet, w.client); done {
+		if len(reply) > 0 {
+			_, _ = w.Write(reply) // a client that does not get it asks again
+		}
+		return
+	}
 	query, refusal := wire.Query(packet)
 	switch {
 	case query != nil:

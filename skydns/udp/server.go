@@ -21,9 +21,12 @@ import (
 type Handler interface {
 	// Quick appends the reply to a packet from client to dst, which has room for MaxSize bytes, or
 	// returns nothing to send none. It must not block, nor keep the packet. It returns false to
-	// have the packet unpacked and given to ServeDNS.
+	// have the packet given to Patient.
 	Quick(dst, packet []byte, client netip.AddrPort) (reply []byte, done bool)
-	// ServeDNS answers what takes longer, on a goroutine of its own.
+	// Patient is Quick on a goroutine of its own: it may wait. It returns false to have the packet
+	// unpacked and given to ServeDNS.
+	Patient(dst, packet []byte, client netip.AddrPort) (reply []byte, done bool)
+	// ServeDNS answers what is left, on a goroutine of its own, too.
 	dns.Handler
 	// Overloaded is told of a query that was dropped, as MaxSlow others were in hand.
 	Overloaded()
@@ -94,11 +97,7 @@ func (s *Server) drain() {
 // handle answers packet i of the batch, or has it answered. A packet that makes it panic costs
 // nobody else's answers.
 func (s *Server) handle(b *batch, i int) {
-	defer func() {
-		if r := recover(); r != nil {
-			s.Log.Error("packet made the server panic", "client", b.client(i), "err", r, "stack", string(debug.Stack()))
-		}
-	}()
+	defer s.survive(b.client(i))
 	reply, done := s.Handler.Quick(b.room(), b.packet(i), b.client(i))
 	if done {
 		b.reply(i, reply)
@@ -114,6 +113,14 @@ func (s *Server) handle(b *batch, i int) {
 	packet := append([]byte(nil), b.packet(i)...)
 	s.slow.Go(func() {
 		defer func() { <-s.slowOnes }()
+		defer s.survive(w.client)
 		serve(w, packet, s.Handler)
 	})
+}
+
+// survive is deferred by what must not end the process if it panics.
+func (s *Server) survive(client netip.AddrPort) {
+	if r := recover(); r != nil {
+		s.Log.Error("packet made the server panic", "client", client, "err", r, "stack", string(debug.Stack()))
+	}
 }

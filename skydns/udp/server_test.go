@@ -35,6 +35,8 @@ func (e *echo) Quick(dst, packet []byte, client netip.AddrPort) ([]byte, bool) {
 	return append(dst, packet...), true
 }
 
+func (e *echo) Patient(_, _ []byte, _ netip.AddrPort) ([]byte, bool) { return nil, false }
+
 func (e *echo) ServeDNS(w dns.ResponseWriter, req *dns.Msg) {
 	if e.release != nil {
 		<-e.release
@@ -231,5 +233,6 @@ type silent struct{}
 func (silent) Quick(dst, packet []byte, _ netip.AddrPort) ([]byte, bool) {
 	return append(dst, packet...), true
 }
-func (silent) ServeDNS(dns.ResponseWriter, *dns.Msg) {}
-func (silent) Overloaded()                           {}
+func (silent) Patient(_, _ []byte, _ netip.AddrPort) ([]byte, bool) { return nil, false }
+func (silent) ServeDNS(dns.ResponseWriter, *dns.Msg)                {}
+func (silent) Overloaded()                                          {}
