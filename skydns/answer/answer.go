@@ -130,6 +130,9 @@ func (s *search) own(name string) Result {
 			answer, additional = s.nameservers()
 		}
 	}
+	if len(answer) == 0 && s.partial {
+		return Result{Rcode: dns.RcodeServerFailure} // what was not looked at may be the answer
+	}
 	if len(answer) == 0 {
 		result := Result{Authority: []dns.RR{s.soa(s.config.MinTTL)}, Authoritative: true, Keep: s.keep}
 		if !exists && !apex {

@@ -214,3 +214,26 @@ func TestTraceNamesTheKeys(t *testing.T) {
 		t.Errorf("traced %q, want %q", keys, want)
 	}
 }
+
+// Nobody may take the server's time with a question about everything.
+func TestOfVeryManyRecordsSomeAreLookedAt(t *testing.T) {
+	values := map[string]string{}
+	for i := range 20_000 {
+		values[fmt.Sprintf("a%d/x", i)] = fmt.Sprintf(`{"host":"10.%d.%d.%d"}`, i>>16, i>>8&255, i&255)
+	}
+	z := zoneOf(values)
+	a := answer.New(config(), nil)
+	for question, want := range map[string]int{
+		"skydns.local. A": dns.RcodeSuccess, "x.*.skydns.local. A": dns.RcodeSuccess, "skydns.local. AAAA": dns.RcodeServerFailure,
+		"y.*.skydns.local. A": dns.RcodeSuccess, "a7.skydns.local. AAAA": dns.RcodeSuccess,
+	} {
+		name, qtype, _ := strings.Cut(question, " ")
+		result, _ := ask(a, z, name, dns.StringToType[qtype])
+		if result.Rcode != want || len(result.Answer) > 5000 {
+			t.Errorf("%s: %s with %d records", question, dns.RcodeToString[result.Rcode], len(result.Answer))
+		}
+		if few := strings.HasPrefix(name, "a7"); result.Keep != few {
+			t.Errorf("%s: keep is %t", question, result.Keep)
+		}
+	}
+}

@@ -13,6 +13,10 @@ const (
 	// minRecordSize is the least that a record takes in a reply: the owner as a pointer, type,
 	// class, TTL, length, and the address of an A record.
 	minRecordSize = 16
+	// maxRecords is how many records of a name are looked at: more cannot be told in a reply of
+	// the largest size. Without a bound, who asks for a domain of many records takes the server's
+	// time from all others.
+	maxRecords = dns.MaxMsgSize/minRecordSize + 1
 	// maxLookups bounds what one question may make of other names: aliases that point at names
 	// with many aliases would branch without end.
 	maxLookups = 100
@@ -27,6 +31,7 @@ type search struct {
 	most    int  // records of one kind that can fit into the reply
 	lookups int  // of other names that may still be done
 	keep    bool // see Result
+	partial bool // there are more records than were looked at
 }
 
 // find returns the records of name and of all names below it, in a slice of the caller's own. In
@@ -43,11 +48,16 @@ func (s *search) find(name string) (records []*zone.Record, ok bool) {
 	if node == nil {
 		return nil, false
 	}
-	return appendAll(make([]*zone.Record, 0, node.Len()), node), true
+	return s.collect(make([]*zone.Record, 0, min(node.Len(), maxRecords)), node), true
 }
 
-func appendAll(records []*zone.Record, node *zone.Node) []*zone.Record {
+// collect appends the records of a node and of all below it, up to maxRecords.
+func (s *search) collect(records []*zone.Record, node *zone.Node) []*zone.Record {
 	for r := range node.All() {
+		if len(records) == maxRecords {
+			s.partial, s.keep = true, false
+			break
+		}
 		records = append(records, r)
 	}
 	return records
@@ -112,9 +122,21 @@ func repeated(r *zone.Record, before []*zone.Record, seen map[identity]struct{})
 
 // distinct removes repeated resource records, which several services may give.
 func distinct(records []dns.RR) []dns.RR {
-	if len(records) > few {
-		return dns.Dedup(records, nil)
+	if len(records) <= few {
+		return distinctFew(records)
 	}
+	seen := make(map[content]struct{}, len(records))
+	unique := records[:0]
+	for _, rr := range records {
+		n := len(seen)
+		if seen[contentOf(rr)] = struct{}{}; len(seen) > n {
+			unique = append(unique, rr)
+		}
+	}
+	return unique
+}
+
+func distinctFew(records []dns.RR) []dns.RR {
 	unique := records[:0]
 next:
 	for _, rr := range records {
@@ -126,6 +148,33 @@ next:
 		unique = append(unique, rr)
 	}
 	return unique
+}
+
+// content is what makes a resource record the same as another. Its TTL is no part of it.
+type content struct {
+	owner, name    string
+	rtype, x, y, z uint16
+}
+
+func contentOf(rr dns.RR) content {
+	c := content{owner: strings.ToLower(rr.Header().Name), rtype: rr.Header().Rrtype}
+	switch rr := rr.(type) {
+	case *dns.A:
+		c.name = string(rr.A)
+	case *dns.AAAA:
+		c.name = string(rr.AAAA)
+	case *dns.SRV:
+		c.name, c.x, c.y, c.z = strings.ToLower(rr.Target), rr.Priority, rr.Weight, rr.Port
+	case *dns.MX:
+		c.name, c.x = strings.ToLower(rr.Mx), rr.Preference
+	case *dns.NS:
+		c.name = strings.ToLower(rr.Ns)
+	case *dns.CNAME:
+		c.name = strings.ToLower(rr.Target)
+	case *dns.TXT:
+		c.name = strings.Join(rr.Txt, "\x00")
+	}
+	return c
 }
 
 // header is that of a resource record made from r.

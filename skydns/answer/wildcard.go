@@ -36,16 +36,33 @@ func (s *search) findAll(name string) (records []*zone.Record, ok bool) {
 		return nil, false
 	}
 	if base.Leaf() {
-		return appendAll(nil, base), true // below a service, * is the service
+		return s.collect(nil, base), true // below a service, * is the service
 	}
-	nodes := []*zone.Node{base}
+	labels := make([]string, 0, last+1)
 	for ; last >= 0; last-- {
-		nodes = below(nodes, label(name, offsets[last]))
+		labels = append(labels, label(name, offsets[last]))
 	}
-	for _, node := range nodes {
-		records = appendAll(records, node)
+	return s.collectBelow(nil, base, labels), true
+}
+
+// collectBelow is collect of all nodes that have the labels more, from the right.
+func (s *search) collectBelow(records []*zone.Record, node *zone.Node, labels []string) []*zone.Record {
+	if len(labels) == 0 {
+		return s.collect(records, node)
 	}
-	return records, true
+	if !isWildcard(labels[0]) {
+		if child := node.Child(labels[0]); child != nil {
+			return s.collectBelow(records, child, labels[1:])
+		}
+		return records
+	}
+	for child := range node.Children() {
+		if s.partial {
+			break
+		}
+		records = s.collectBelow(records, child, labels[1:])
+	}
+	return records
 }
 
 // label is the label of name that begins at the offset, as the tree has it.
@@ -61,19 +78,4 @@ func label(name string, offset int) string {
 		return text
 	}
 	return string(wire[1 : n-1])
-}
-
-// below returns the nodes that have one label more.
-func below(nodes []*zone.Node, label string) []*zone.Node {
-	var found []*zone.Node
-	for _, node := range nodes {
-		if isWildcard(label) {
-			for child := range node.Children() {
-				found = append(found, child)
-			}
-		} else if child := node.Child(label); child != nil {
-			found = append(found, child)
-		}
-	}
-	return found
 }
