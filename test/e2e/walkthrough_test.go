@@ -215,6 +215,7 @@ func TestThreeHosts(t *testing.T) {
 	step(t, c, "an image that never was: pending, with the reason", (*cluster).reportsMissingImage)
 	step(t, c, "walk-through", (*cluster).walksThrough)
 	step(t, c, "documented variables", (*cluster).hasDocumentedVariables)
+	step(t, c, "resolvers", (*cluster).answersResolvers)
 	step(t, c, "isolation", (*cluster).isIsolated)
 	step(t, c, "nginx killed", (*cluster).survivesKill)
 	step(t, c, "bad manifests", (*cluster).refusesBadManifests)
