@@ -13,7 +13,9 @@ BIN      := $(BUILD)/bin
 DAEMONS  := $(filter-out dokkaacfg,$(notdir $(wildcard cmd/*)))
 LDFLAGS  := -s -w -X github.com/dokkaa/dokkaa/internal/daemon.version=$(VERSION)
 GOBUILD  := CGO_ENABLED=0 go build -trimpath
-TEST     := go test -race -shuffle=on
+# Properties are tried with the same cases each time, so that a red run is always due to a change;
+# "make fuzz" looks for others.
+TEST     := RAPID_SEED=1 go test -race -shuffle=on
 # Pinned, and apart from go.mod, which is about the product.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
@@ -68,7 +70,8 @@ bench: tools images ## Measure the stated bounds beside Docker swarm mode, and w
 	go run ./test/bench --out docs/benchmarks.md
 
 .PHONY: fuzz
-fuzz: ## Run each fuzz target for FUZZTIME (default 30s)
+fuzz: ## Run each fuzz target for FUZZTIME (default 30s), and each property with new cases
+	RAPID_CHECKS=1000 go test -count=1 -timeout 60m $$(git grep -l pgregory.net/rapid -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's,^,./,')
 	@for package in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),30s) $$package; \
