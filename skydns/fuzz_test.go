@@ -1,14 +1,18 @@
 package skydns
 
 import (
+	"bytes"
 	"net"
+	"net/netip"
 	"testing"
 
+	"github.com/dokkaa/dokkaa/skydns/udp"
+	"github.com/dokkaa/dokkaa/skydns/wire"
 	"github.com/miekg/dns"
 )
 
-// Whatever a packet holds, the server answers it or not, but never panics, and never sends
-// more than the client takes.
+// Whatever a packet holds, the server answers it or not, but never panics, never sends what cannot
+// be read, and never more than the client takes, or than what is no query deserves.
 func FuzzHandler(f *testing.F) {
 	for _, query := range []*dns.Msg{
 		question("web.big.skydns.local.", dns.TypeSRV),
@@ -18,6 +22,11 @@ func FuzzHandler(f *testing.F) {
 		question("www.example.org.", dns.TypeA),
 		question(`odd\ \000\.name.skydns.local.`, dns.TypeTXT),
 		question("big.skydns.local.", dns.TypeSRV).SetEdns0(1232, true),
+		question("web.big.skydns.local.", dns.TypeSRV).SetEdns0(4096, false),
+		question("big.skydns.local.", dns.TypeANY),
+		question("version.bind.", dns.TypeTXT),
+		question("4.3.2.1.in-addr.arpa.", dns.TypePTR),
+		withCookie(question("big.skydns.local.", dns.TypeA)),
 		new(dns.Msg),
 	} {
 		wire, err := query.Pack()
@@ -33,34 +42,61 @@ func FuzzHandler(f *testing.F) {
 	s.update()
 
 	f.Fuzz(func(t *testing.T, packet []byte, tcp bool) {
-		query := new(dns.Msg)
-		if err := query.Unpack(packet); err != nil {
-			if _, done := s.Quick(nil, packet, client); done {
-				t.Error("a packet that is no message was answered")
+		for _, host := range []string{"127.0.0.1", "192.0.2.1"} { // a neighbour and a stranger
+			client := netip.AddrPortFrom(netip.MustParseAddr(host), 1)
+			reply, refused := answerPacket(s, bytes.Clone(packet), client, tcp)
+			if len(reply) == 0 {
+				continue
 			}
-			return // the library answers these
-		}
-		w := &recorder{remote: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}}
-		if tcp {
-			w.remote = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
-		}
-		s.reply(newRequest(w, query)) // outside the guard: a panic shows
-		s.ServeDNS(w, query)
-		if len(w.wire) > replySize(query, tcp) {
-			t.Errorf("%d bytes are more than %d", len(w.wire), replySize(query, tcp))
-		}
-		if len(w.wire) == 0 {
-			t.Error("no reply")
-			return
-		}
-		if quick, done := s.Quick(nil, packet, client); done && !tcp {
-			w.wire = quick
-			if len(quick) > replySize(query, false) {
-				t.Errorf("quick: %d bytes are more than %d", len(quick), replySize(query, false))
+			got := new(dns.Msg)
+			if err := got.Unpack(reply); err != nil {
+				t.Fatalf("reply %x: %v", reply, err)
 			}
-		}
-		if reply := w.reply(t); reply.Id != query.Id || !reply.Response {
-			t.Errorf("not a reply to the query: %s", reply.MsgHdr.String())
+			if got.Id != uint16(packet[0])<<8|uint16(packet[1]) || !got.Response {
+				t.Errorf("not a reply to the query: %s", got.MsgHdr.String())
+			}
+			if refused && len(reply) > len(packet) {
+				t.Errorf("%d bytes for %d that are no query", len(reply), len(packet))
+			}
+			query := new(dns.Msg)
+			if err := query.Unpack(packet); err != nil {
+				continue
+			}
+			if size := replySize(query, tcp); len(reply) > size {
+				t.Errorf("%d bytes are more than %d", len(reply), size)
+			}
+			if (got.IsEdns0() != nil) != (query.IsEdns0() != nil) && !refused {
+				t.Errorf("OPT in one of query and reply only: %v", got)
+			}
 		}
 	})
+}
+
+// answerPacket is what becomes of a packet, outside of all guards: a panic shows. It returns nothing
+// if there is no reply. refused says that the packet was no query.
+func answerPacket(s *Server, packet []byte, client netip.AddrPort, tcp bool) (reply []byte, refused bool) {
+	w := &recorder{remote: net.TCPAddrFromAddrPort(client)}
+	if !tcp {
+		w.remote = net.UDPAddrFromAddrPort(client)
+		for _, answer := range []func(dst, packet []byte, client netip.AddrPort) ([]byte, bool){s.Quick, s.Patient} {
+			if reply, done := answer(make([]byte, 0, udp.MaxSize), packet, client); done {
+				return reply, false
+			}
+		}
+	}
+	query, refusal := wire.Query(packet)
+	switch {
+	case query != nil:
+		s.reply(newRequest(w, query))
+		s.ServeDNS(w, query)
+		return w.wire, false
+	case refusal != nil:
+		reply, _ = refusal.Pack() // an empty one is none
+	}
+	return reply, true
+}
+
+func withCookie(query *dns.Msg) *dns.Msg {
+	query.SetEdns0(1232, false).IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0102030405060708"}}
+	return query
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dokkaa/dokkaa/skydns/answer"
+	"github.com/dokkaa/dokkaa/skydns/forward"
 	"github.com/dokkaa/dokkaa/skydns/limit"
 	"github.com/miekg/dns"
 )
@@ -132,18 +133,24 @@ func (s *Server) foreign(x *request) *dns.Msg {
 	if dns.CountLabel(req.Question[0].Name) < s.config.Answer.MinLabels {
 		return failed
 	}
-	start := time.Now()
-	// The query in hand is answered even if the server is ending; this has a deadline.
-	reply, err := s.forwarder.Exchange(context.Background(), req)
-	s.metrics.forward(time.Since(start), err)
-	if err == nil && reply.Truncated && x.tcp {
-		err = errors.New("reply is too large for UDP, and the nameserver does not talk TCP")
-	}
+	reply, err := s.exchange(x, s.forwarder)
 	if err != nil {
 		s.log.Debug("foreign name not found out", "question", questionOf(req), "err", err)
 		return failed
 	}
 	return reply
+}
+
+// exchange asks other nameservers for the reply. The query in hand is answered even if the server is
+// ending; this has a deadline.
+func (s *Server) exchange(x *request, servers *forward.Forwarder) (*dns.Msg, error) {
+	start := time.Now()
+	reply, err := servers.Exchange(context.Background(), x.req)
+	s.metrics.forward(time.Since(start), err)
+	if err == nil && reply.Truncated && x.tcp {
+		return nil, errors.New("reply is too large for UDP, and the nameserver does not talk TCP")
+	}
+	return reply, err
 }
 
 // Overloaded counts a query that was dropped.

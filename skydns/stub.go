@@ -1,7 +1,6 @@
 package skydns
 
 import (
-	"context"
 	"net/netip"
 	"strings"
 
@@ -56,7 +55,7 @@ func (s *Server) stubbed(x *request, servers *forward.Forwarder) *dns.Msg {
 		s.log.Warn("query to a stub zone came back", "question", questionOf(req), "client", x.client)
 		return nil
 	}
-	reply, err := servers.Exchange(context.Background(), req)
+	reply, err := s.exchange(x, servers)
 	if err != nil {
 		s.log.Debug("servers of a stub zone do not answer", "question", questionOf(req), "err", err)
 		return newReply(req, dns.RcodeServerFailure)
