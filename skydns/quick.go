@@ -39,7 +39,8 @@ func (s *Server) Quick(dst, packet []byte, client netip.AddrPort) (reply []byte,
 	if !kept || !q.Under(s.quick.domain) {
 		return nil, false
 	}
-	if records == nil || !records.known || records.stubs != nil {
+	maxTTL, trusted := records.maxTTL(s.config.MaxStale)
+	if !trusted || records.stubs != nil {
 		return nil, false
 	}
 	place := &s.quick.absent[slot]
@@ -52,7 +53,7 @@ func (s *Server) Quick(dst, packet []byte, client netip.AddrPort) (reply []byte,
 	if r == nil || !r.Good(time.Now) {
 		return nil, false
 	}
-	return s.sendQuick(r.Append(dst, &q), packet, &q, auth, r.Rcode(), client, quickTime), true
+	return s.sendQuick(r.Append(dst, &q, maxTTL), packet, &q, auth, r.Rcode(), client, quickTime), true
 }
 
 // sendQuick counts a reply that is to be sent, and cuts or drops it where the client's network got
@@ -86,11 +87,11 @@ func wireQuestion(q *packed.Query) string {
 	return name + " " + dns.Type(q.Type).String()
 }
 
-// keep keeps the answer to a question for those who ask the same. The records are those that it was
-// made of.
+// keep keeps the answer to a question for those who ask the same, before its TTLs are cut. The
+// records are those that it was made of.
 func (s *Server) keep(req, reply *dns.Msg, result answer.Result, records *records, now time.Time) {
 	slot, ok := packed.Slot(req.Question[0].Qtype)
-	if !ok || !result.Keep || req.Question[0].Qclass != dns.ClassINET || !records.known {
+	if !ok || !result.Keep || req.Question[0].Qclass != dns.ClassINET || records == nil {
 		return
 	}
 	place := &s.quick.absent[slot]

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/dokkaa/dokkaa/skydns/packed"
 	"github.com/miekg/dns"
@@ -141,11 +143,48 @@ func TestQuickAnswers(t *testing.T) {
 			t.Errorf("%s: the reply is from before the change", name)
 		}
 	}
-	source.lose()
-	s.update()
-	if _, done := quickly(t, s, question("nope.skydns.local.", dns.TypeA)); done {
-		t.Error("a reply is quick though the store is away")
-	}
+}
+
+// While the store is away the quick way goes on, as the other one does.
+func TestQuickStaleAnswers(t *testing.T) {
+	following(t, func(t *testing.T, s *Server, source *fakeSource) {
+		source.set(instances(3))
+		synctest.Wait()
+		query := question("web.big.skydns.local.", dns.TypeSRV)
+		slowly(s, query)
+		ask := func() []dns.RR {
+			wire, done := quickly(t, s, query)
+			if !done {
+				return nil
+			}
+			reply := new(dns.Msg)
+			if err := reply.Unpack(wire); err != nil {
+				t.Fatal(err)
+			}
+			return append(reply.Answer, reply.Extra...)
+		}
+		check := func(when string, ttl uint32) {
+			records := ask()
+			if len(records) != 6 {
+				t.Fatalf("%s: %v", when, records)
+			}
+			for _, rr := range records {
+				if rr.Header().Ttl != ttl {
+					t.Errorf("%s: %s, want a TTL of %d", when, rr, ttl)
+				}
+			}
+		}
+		check("with the store", 3600)
+		source.lose()
+		synctest.Wait()
+		check("at once", 3600)
+		time.Sleep(staleGrace + time.Second)
+		check("later", staleTTL)
+		time.Sleep(s.config.MaxStale)
+		if records := ask(); records != nil {
+			t.Errorf("too late: %v", records)
+		}
+	})
 }
 
 func BenchmarkQuick(b *testing.B) {

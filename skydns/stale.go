@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/dokkaa/dokkaa/skydns/answer"
+	"github.com/dokkaa/dokkaa/skydns/packed"
 	"github.com/miekg/dns"
 )
 
@@ -26,6 +27,19 @@ func (r *records) zoneAt(now time.Time, maxStale time.Duration) answer.Zone {
 // stale says whether the store may hold something else by now.
 func (r *records) stale(now time.Time) bool {
 	return r != nil && !r.known && now.Sub(r.seen) > staleGrace
+}
+
+// maxTTL is the most that an answer may be cached; false if there is none. It asks for the time only
+// while the store is away.
+func (r *records) maxTTL(maxStale time.Duration) (ttl uint32, trusted bool) {
+	if r == nil || r.known {
+		return packed.AnyTTL, r != nil
+	}
+	now := time.Now()
+	if ttl = packed.AnyTTL; r.stale(now) {
+		ttl = staleTTL
+	}
+	return ttl, r.zoneAt(now, maxStale) != nil
 }
 
 func capTTLs(reply *dns.Msg, ttl uint32) {
