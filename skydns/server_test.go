@@ -194,7 +194,7 @@ func (l *lockedBuffer) String() string {
 
 func TestPanicCostsOneAnswer(t *testing.T) {
 	s := newServer(t, testConfig(), newFakeSource())
-	s.records.Store(&records{}) // without a zone
+	s.records.Store(&records{known: true}) // without a zone
 	w := &recorder{remote: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}}
 	s.ServeDNS(w, question("a.skydns.local.", dns.TypeA))
 	want(t, w.reply(t), dns.RcodeServerFailure, nil, nil)

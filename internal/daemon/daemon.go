@@ -84,6 +84,10 @@ func run(info Info, settings interface{ Common() *Settings }, build func(Env) (D
 		fmt.Fprintln(stderr, err)
 		return 2
 	}
+	if err := dropEmpty(parser); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 2
+	}
 	if info.SingleDash {
 		args = DoubleDashes(args)
 	}
@@ -186,4 +190,19 @@ func DoubleDashes(args []string) []string {
 		doubled[i] = arg
 	}
 	return doubled
+}
+
+// dropEmpty removes the settings' environment variables that are empty: who writes NAME= means that
+// there is none.
+func dropEmpty(parser *kong.Kong) error {
+	for _, flag := range parser.Model.Flags {
+		for _, name := range flag.Envs {
+			if value, set := os.LookupEnv(name); set && value == "" {
+				if err := os.Unsetenv(name); err != nil {
+					return fmt.Errorf("drop environment variable %s: %w", name, err)
+				}
+			}
+		}
+	}
+	return nil
 }

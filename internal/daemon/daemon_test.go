@@ -181,3 +181,13 @@ func TestFlagsWithOneDash(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestEmptyVariablesAreNone(t *testing.T) {
+	t.Setenv("LOG_LEVEL", "")
+	if code, out := runTest(&testSettings{}, &testDaemon{}, "--no-such-flag"); code != 2 || strings.Contains(out, "LOG_LEVEL") {
+		t.Errorf("code %d, %q", code, out)
+	}
+	if _, set := os.LookupEnv("LOG_LEVEL"); set {
+		t.Error("the empty variable is still there")
+	}
+}
