@@ -35,6 +35,7 @@ type station struct {
 	t       *testing.T
 	addr    *net.TCPAddr   // to connect to
 	backend netip.AddrPort // that calls go to
+	choices []netip.AddrPort
 	refuse  atomic.Bool    // every connection
 	slow    atomic.Bool    // Choose never knows
 
@@ -50,10 +51,11 @@ type station struct {
 }
 
 // start runs a relay for the rest of the test, which fails if goroutines or descriptors are left.
-func start(t *testing.T, form string, backend netip.AddrPort, idle time.Duration) *station {
+// The choice, if there is one, is what calls try first.
+func start(t *testing.T, form string, backend netip.AddrPort, idle time.Duration, choice ...netip.AddrPort) *station {
 	t.Helper()
 	checkLeaks(t)
-	s := &station{t: t, backend: backend}
+	s := &station{t: t, backend: backend, choices: choice}
 	relay, err := forms[form](Settings{Admit: s.admit, Log: slog.New(slog.DiscardHandler), Idle: idle})
 	if err != nil {
 		t.Fatal(err)
@@ -93,8 +95,14 @@ func (s *station) admit(netip.Addr, int) Call {
 // call is a Call of a station.
 type call struct{ *station }
 
-func (c *call) Choose() (netip.AddrPort, bool) { return c.backend, !c.slow.Load() }
-func (c *call) Failed(error)                   { c.failed.Add(1) }
+func (c *call) Choose() (netip.AddrPort, bool) {
+	if len(c.choices) > 0 {
+		return c.choices[0], true
+	}
+	return c.backend, !c.slow.Load()
+}
+
+func (c *call) Failed(error) { c.failed.Add(1) }
 
 func (c *call) Connect(ctx context.Context) (*net.TCPConn, error) {
 	dialer := net.Dialer{Timeout: DialTimeout}
