@@ -177,8 +177,6 @@ func (s *Settings) refuse() error {
 	}{
 		{"dnssec", s.DNSSEC != "", "answers are not signed"},
 		{"etcd3", s.Etcd3, "the records are those of etcd's v2 keys"},
-		{"username", s.Username != "", "etcd is not asked as a user"},
-		{"password", s.Password != "", "etcd is not asked as a user"},
 	} {
 		if r.used {
 			return fmt.Errorf("setting %s is not supported: %s", r.setting, r.why)

@@ -72,6 +72,7 @@ func newStore(settings *Settings, options store.Options) (*store.Store, error) {
 		return nil, err
 	}
 	options.Endpoints, options.TLS = settings.Machines, tls
+	options.Username, options.Password = settings.Username, settings.Password
 	return store.New(options)
 }
 

@@ -21,8 +21,8 @@ type Settings struct {
 	TLSKey     string   `name:"tls-key" env:"ETCD_TLSKEY" placeholder:"FILE" help:"Key of the certificate to show to etcd."`
 	TLSPem     string   `name:"tls-pem" env:"ETCD_TLSPEM" placeholder:"FILE" help:"Certificate to show to etcd."`
 	CACert     string   `name:"ca-cert" env:"ETCD_CACERT" placeholder:"FILE" help:"Certificate of the authority that vouches for etcd."`
-	Username   string   `name:"username" env:"ETCD_USERNAME" help:"Refused: etcd is not asked as a user."`
-	Password   string   `name:"password" env:"ETCD_PASSWORD" help:"Refused, like --username." secret:""`
+	Username   string   `name:"username" env:"ETCD_USERNAME" help:"User of etcd to read the keys as."`
+	Password   string   `name:"password" env:"ETCD_PASSWORD" help:"Password of that user." secret:""`
 	Etcd3      bool     `name:"etcd3" help:"Refused: the records are those of etcd's v2 keys."`
 	PathPrefix string   `name:"path-prefix" env:"SKYDNS_PATH_PREFIX" default:"skydns" help:"Directory of the records in etcd."`
 

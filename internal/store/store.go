@@ -29,6 +29,8 @@ type Options struct {
 	Endpoints []string
 	Log       *slog.Logger
 	TLS       *tls.Config // for https endpoints, and makes https of those without a scheme
+	// Username and Password are shown to etcd, where it knows users.
+	Username, Password string
 
 	// Timeout is how long a call may take with everything that it repeats, and how long a
 	// write that must not be repeated waits for its answer. etcd itself gives up after 7 s,
@@ -90,6 +92,9 @@ func New(o Options) (*Store, error) {
 	if len(o.Endpoints) == 0 {
 		return nil, errors.New("no etcd endpoint")
 	}
+	if o.Username != "" {
+		s.transport = asUser{s.transport, o.Username, o.Password}
+	}
 	for _, address := range o.Endpoints {
 		u, err := parseEndpoint(address, o.TLS != nil)
 		if err != nil {
@@ -111,7 +116,27 @@ func New(o Options) (*Store, error) {
 
 // Close closes idle connections. The store can be used on.
 func (s *Store) Close() {
-	if t, ok := s.transport.(*http.Transport); ok {
+	if t, ok := s.transport.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
+
+// asUser sends each request as a user.
+type asUser struct {
+	http.RoundTripper
+	name, password string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (u asUser) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context()) // which is not ours to change
+	req.SetBasicAuth(u.name, u.password)
+	return u.RoundTripper.RoundTrip(req)
+}
+
+// CloseIdleConnections is what Close looks for.
+func (u asUser) CloseIdleConnections() {
+	if t, ok := u.RoundTripper.(interface{ CloseIdleConnections() }); ok {
 		t.CloseIdleConnections()
 	}
 }

@@ -209,3 +209,22 @@ func silentServer(t *testing.T) string {
 	})
 	return listener.Addr().String()
 }
+
+func TestEtcdIsAskedAsTheUser(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if name, password, _ := r.BasicAuth(); name != "reader" || password != "secret" {
+			t.Errorf("asked as %q with %q", name, password)
+		}
+		w.Header().Set("X-Etcd-Index", "7")
+		w.Header().Set("Content-Type", "application/json")
+		if _, err := w.Write([]byte(`{"action":"get","node":{"key":"/a","value":"1","modifiedIndex":7,"createdIndex":7}}`)); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(server.Close)
+	s := open(t, []string{server.URL}, func(o *Options) { o.Username, o.Password = "reader", "secret" })
+	if n, err := s.Get(t.Context(), "/a"); err != nil || n.Value != "1" {
+		t.Errorf("got %+v, %v", n, err)
+	}
+}
