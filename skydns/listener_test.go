@@ -1,15 +1,26 @@
 package skydns
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 func TestParseEndpoint(t *testing.T) {
@@ -150,4 +161,57 @@ func TestRestartOnTheSameAddress(t *testing.T) {
 		}
 		stop()
 	}
+}
+
+func TestListeningForTLS(t *testing.T) {
+	config := testConfig()
+	config.ListenTLS = []Endpoint{{Addr: netip.MustParseAddr("127.0.0.1")}}
+	config.CertFile, config.KeyFile = "testdata/none.pem", "testdata/none.pem"
+	if _, err := New(config, newFakeSource(), discardLog(), prometheus.NewRegistry()); err == nil {
+		t.Error("a certificate that is missing is taken")
+	}
+	config.CertFile, config.KeyFile = writeCertificate(t)
+	s, _, plain := serve(t, config, shop)
+	eventually(t, func() error {
+		if n := len(s.Addrs()); n != 2 {
+			return fmt.Errorf("%d addresses", n)
+		}
+		return nil
+	})
+	for _, addr := range s.Addrs() {
+		if addr.String() == plain {
+			continue
+		}
+		client := dns.Client{Net: "tcp-tls", TLSConfig: &tls.Config{InsecureSkipVerify: true}}
+		reply, _, err := client.Exchange(question("db.shop.skydns.local.", dns.TypeA), addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, reply, dns.RcodeSuccess, []string{"db.shop.skydns.local. 30 IN A 10.30.0.1"}, nil)
+	}
+}
+
+// writeCertificate makes a certificate, and returns its files.
+func writeCertificate(t *testing.T) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile = filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certFile, keyFile
 }

@@ -21,6 +21,10 @@ func DefaultCache() CacheOptions {
 	return CacheOptions{Entries: 10000, MaxTTL: time.Hour, MaxNegativeTTL: 5 * time.Minute, MaxStale: 24 * time.Hour}
 }
 
+// maxKept is the size of the largest answer that is kept. Over TCP they may have 64 KiB, of which
+// few fill the memory.
+const maxKept = 8192
+
 // ways is how many places an entry may take.
 const ways = 8
 
@@ -95,7 +99,7 @@ func (c *cache) lifetime(a *answer) time.Duration {
 // keep takes an answer in, if it may be kept, in the place of an earlier one.
 func (c *cache) keep(key []byte, size int, a *answer, now int64) {
 	lifetime := c.lifetime(a)
-	if lifetime <= 0 || len(c.places) == 0 {
+	if lifetime <= 0 || len(c.places) == 0 || len(a.wire) > maxKept {
 		return
 	}
 	e := &entry{answer: a, hash: maphash.Bytes(c.seed, key), key: string(key), size: size, stored: now,

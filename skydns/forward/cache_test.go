@@ -267,6 +267,15 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
+func TestHugeAnswersAreNotKept(t *testing.T) {
+	c := newCache(DefaultCache())
+	c.keep([]byte("huge"), 0, &answer{lifetime: time.Hour, wire: make([]byte, maxKept+1)}, 0)
+	c.keep([]byte("large"), 0, &answer{lifetime: time.Hour, wire: make([]byte, maxKept)}, 0)
+	if c.find([]byte("huge"), 0) != nil || c.find([]byte("large"), 0) == nil {
+		t.Error("the bound is elsewhere")
+	}
+}
+
 func TestCachedDoesNotAllocate(t *testing.T) {
 	s := &script{reply: positive(300)}
 	f := scripted(t, DefaultCache(), s)
