@@ -15,7 +15,7 @@ func (r results) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Benchmarks
 
-Written by `+"`make bench`"+` (test/bench), which needs root and 25 minutes; run it again to have the numbers of your
+Written by `+"`make bench`"+` (test/bench), which needs root and half an hour; run it again to have the numbers of your
 own machine. It makes a cluster of virtual hosts, and a swarm to compare it with, measures, and removes them. All that is compared
 was measured in one run, in turn, by Docker Engines of one version.
 
