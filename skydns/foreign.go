@@ -13,15 +13,17 @@ import (
 // arpa is where the names of addresses are.
 var arpa = []byte("\x04arpa\x00")
 
-// isForeign says whether a plain question is none but other nameservers' to answer, and the client
-// may ask it. The records may have a say in names of stub zones and of addresses.
+// isForeign says whether a plain question outside of the domain is none but other nameservers' to
+// answer, and the client may ask it. The records may have a say in names of stub zones and of addresses.
 func (s *Server) isForeign(q *packed.Query, records *records, client netip.AddrPort) bool {
-	return !q.Under(s.quick.domain) && !q.Under(arpa) && (records == nil || records.stubs == nil) &&
-		s.config.Recursion.Contain(client.Addr())
+	return !q.Under(arpa) && (records == nil || records.stubs == nil) && s.config.Recursion.Contain(client.Addr())
 }
 
 // quickForeign answers with what another nameserver said a while ago.
-func (s *Server) quickForeign(dst, packet []byte, q *packed.Query, client netip.AddrPort) (reply []byte, done bool) {
+func (s *Server) quickForeign(dst, packet []byte, q *packed.Query, records *records, client netip.AddrPort) (reply []byte, done bool) {
+	if !s.isForeign(q, records, client) {
+		return nil, false
+	}
 	reply, rcode, done := s.forwarder.Cached(dst, packet, time.Now())
 	if done {
 		reply = s.sendQuick(reply, packet, q, recursive, rcode, client, quickTime)
@@ -33,7 +35,8 @@ func (s *Server) quickForeign(dst, packet []byte, q *packed.Query, client netip.
 // ServeDNS.
 func (s *Server) Patient(dst, packet []byte, client netip.AddrPort) (reply []byte, done bool) {
 	q, plain := packed.Parse(packet)
-	if !plain || !s.isForeign(&q, s.records.Load(), client) || isRefused(q.Type) || labels(q.Name) < s.config.Answer.MinLabels {
+	if !plain || q.Under(s.quick.domain) || !s.isForeign(&q, s.records.Load(), client) ||
+		isRefused(q.Type) || labels(q.Name) < s.config.Answer.MinLabels {
 		return nil, false
 	}
 	start := time.Now()

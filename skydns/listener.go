@@ -52,6 +52,14 @@ func (l *listener) run(ctx context.Context) {
 	}
 }
 
+// name is what the listener is called in logs.
+func (l *listener) name() string {
+	if l.passed != nil {
+		return l.passed.Name()
+	}
+	return l.endpoint.String()
+}
+
 // state is the address bound now, else the reason why there is none.
 func (l *listener) state() (netip.AddrPort, error) {
 	l.mu.Lock()
@@ -64,7 +72,7 @@ func (l *listener) setDown(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil || l.err.Error() != err.Error() {
-		l.log.Warn("not listening", "endpoint", l.endpoint.String(), "err", err)
+		l.log.Warn("not listening", "endpoint", l.name(), "err", err)
 	}
 	l.bound, l.err = netip.AddrPort{}, err
 }
@@ -72,7 +80,7 @@ func (l *listener) setDown(err error) {
 func (l *listener) setUp(addr netip.AddrPort) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.log.Info("listening", "endpoint", l.endpoint.String(), "addr", addr)
+	l.log.Info("listening", "endpoint", l.name(), "addr", addr)
 	l.bound, l.err = addr, nil
 }
 

@@ -32,11 +32,11 @@ func (s *Server) Quick(dst, packet []byte, client netip.AddrPort) (reply []byte,
 		return nil, false
 	}
 	records := s.records.Load()
-	if s.isForeign(&q, records, client) {
-		return s.quickForeign(dst, packet, &q, client)
+	if !q.Under(s.quick.domain) {
+		return s.quickForeign(dst, packet, &q, records, client)
 	}
 	slot, kept := packed.Slot(q.Type)
-	if !kept || !q.Under(s.quick.domain) {
+	if !kept {
 		return nil, false
 	}
 	maxTTL, trusted := records.maxTTL(s.config.MaxStale)
