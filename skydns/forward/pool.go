@@ -56,16 +56,13 @@ func (p *pool) exchange(a asked, deadline time.Time) (*answer, error) {
 func (p *pool) take() (*socket, error) {
 	now := time.Now()
 	p.mu.Lock()
-	for len(p.idle) > 0 {
-		s := p.idle[len(p.idle)-1]
-		if now.Sub(s.born) > socketTime { // all below are older, or were used less: away with them
-			break
-		}
-		p.idle = p.idle[:len(p.idle)-1]
+	if last := len(p.idle) - 1; last >= 0 && now.Sub(p.idle[last].born) <= socketTime {
+		s := p.idle[last]
+		p.idle = p.idle[:last]
 		p.mu.Unlock()
 		return s, nil
 	}
-	old := p.idle
+	old := p.idle // the last one was used last; the others are hardly younger
 	p.idle = nil
 	p.mu.Unlock()
 	for _, s := range old {

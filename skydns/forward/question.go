@@ -48,9 +48,6 @@ type query struct {
 
 func (q *query) flags() byte { return q.key[0] }
 
-// name is the name in lower case, in wire form.
-func (q *query) name() []byte { return q.key[keyPrefix:] }
-
 // parseQuery reads a query and writes its key to the space of scratch.
 func parseQuery(packet, scratch []byte) (query, error) {
 	if len(packet) < headerSize || packet[2]&responseBit != 0 || packet[2]&0x78 != 0 {

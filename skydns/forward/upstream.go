@@ -22,25 +22,30 @@ const (
 
 var errFolded = errors.New("reply does not repeat the case of the question")
 
-// upstream is one nameserver.
+// upstream is one nameserver. Times are in nanoseconds since it was made.
 type upstream struct {
 	addr netip.AddrPort
 	pool pool
+	made time.Time
 
-	shunned atomic.Int64 // until when, in Unix nanoseconds; 0: it answered last time
+	shunned atomic.Int64 // until when; 0: it answered last time
 	folds   atomic.Int64 // until when it is asked in lower case
 	self    atomic.Bool  // asking it would go round and round
 	looked  atomic.Int64 // when that was found out
 }
 
 func newUpstream(addr netip.AddrPort) *upstream {
-	return &upstream{addr: addr, pool: pool{addr: addr}}
+	u := &upstream{addr: addr, pool: pool{addr: addr}, made: time.Now()}
+	u.looked.Store(-1 << 62) // never
+	return u
 }
+
+func (u *upstream) clock(now time.Time) int64 { return int64(now.Sub(u.made)) }
 
 // isSelf is what look says, asked again after a while: addresses come and go.
 func (u *upstream) isSelf(look func(netip.AddrPort) bool, now time.Time) bool {
-	at := u.looked.Load()
-	if now.UnixNano()-at > int64(selfTime) && u.looked.CompareAndSwap(at, now.UnixNano()) {
+	at, looked := u.clock(now), u.looked.Load()
+	if at-looked > int64(selfTime) && u.looked.CompareAndSwap(looked, at) {
 		u.self.Store(look(u.addr))
 	}
 	return u.self.Load()
@@ -53,14 +58,14 @@ func (u *upstream) avoid(now time.Time) bool {
 	if until == 0 {
 		return false
 	}
-	return now.UnixNano() < until || !u.shunned.CompareAndSwap(until, now.Add(shunned).UnixNano())
+	return u.clock(now) < until || !u.shunned.CompareAndSwap(until, u.clock(now.Add(shunned)))
 }
 
 // note remembers how an attempt went.
 func (u *upstream) note(err error, now time.Time) {
 	switch {
 	case err != nil:
-		u.shunned.Store(now.Add(shunned).UnixNano())
+		u.shunned.Store(u.clock(now.Add(shunned)))
 	case u.shunned.Load() != 0:
 		u.shunned.Store(0)
 	}
@@ -96,7 +101,7 @@ func (u *upstream) ask(a asked, deadline time.Time) (*answer, error) {
 
 // exchange asks over UDP, and over TCP where the reply may be forged.
 func (u *upstream) exchange(a asked, deadline time.Time) (*answer, error) {
-	folds := time.Now().UnixNano() < u.folds.Load()
+	folds := u.clock(time.Now()) < u.folds.Load()
 	if folds {
 		a.spellPlainly()
 	}
@@ -110,7 +115,7 @@ func (u *upstream) exchange(a asked, deadline time.Time) (*answer, error) {
 	if err == nil {
 		return reply, nil
 	}
-	u.folds.Store(time.Now().Add(foldTime).UnixNano())
+	u.folds.Store(u.clock(time.Now().Add(foldTime)))
 	a.spellPlainly()
 	return u.pool.exchange(a, deadline)
 }

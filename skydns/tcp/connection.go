@@ -28,7 +28,7 @@ type connection struct {
 
 	slots    chan struct{} // one for each query in hand
 	inHand   atomic.Int32
-	lastUsed atomic.Int64 // Unix nanoseconds
+	lastUsed atomic.Int64 // in nanoseconds since the server started
 
 	mu     sync.Mutex // of the deadline for reading
 	ending bool
@@ -38,7 +38,7 @@ type connection struct {
 
 func newConnection(conn net.Conn, s *Server) *connection {
 	c := &connection{conn: conn, server: s, reader: bufio.NewReaderSize(conn, 512), slots: make(chan struct{}, s.Limits.InFlight)}
-	c.lastUsed.Store(time.Now().UnixNano())
+	c.lastUsed.Store(int64(time.Since(s.started)))
 	return c
 }
 
@@ -63,7 +63,7 @@ func (c *connection) serve() {
 		c.inHand.Add(1)
 		queries.Go(func() {
 			defer func() {
-				c.lastUsed.Store(time.Now().UnixNano())
+				c.lastUsed.Store(int64(time.Since(c.server.started)))
 				c.inHand.Add(-1)
 				<-c.slots
 			}()

@@ -44,6 +44,7 @@ type Server struct {
 	Log      *slog.Logger
 	Limits   Limits
 
+	started     time.Time
 	mu          sync.Mutex
 	connections map[*connection]struct{}
 	perClient   map[netip.Prefix]int
@@ -53,6 +54,7 @@ type Server struct {
 // Serve answers until ctx ends, and then finishes the queries in hand, within bounds. It returns
 // nil only when ctx ended it. It closes the listening socket.
 func (s *Server) Serve(ctx context.Context) error {
+	s.started = time.Now()
 	s.connections, s.perClient = map[*connection]struct{}{}, map[netip.Prefix]int{}
 	stop := context.AfterFunc(ctx, func() { _ = s.Listener.Close() })
 	defer stop()
