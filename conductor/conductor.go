@@ -43,6 +43,7 @@ type Conductor struct {
 	host     *store.Lease
 	times    atomic.Pointer[hostTimes] // of host
 	schedule *scheduler
+	standing standing               // of this host
 	unfit    atomic.Pointer[string] // why containers cannot be isolated, "" if they can; nil before that was tried
 	id       string                 // of this process
 }

@@ -38,13 +38,16 @@ func (c *Conductor) condition() string {
 	return c.disk.condition()
 }
 
+// toldCondition is the condition that the cluster is told.
+func (c *Conductor) toldCondition() string { return c.standing.tell(c.condition(), time.Now()) }
+
 // foreign tells whether etcd was last seen to be another cluster's, or wiped.
 func (c *Conductor) foreign() bool {
 	return errors.Is(c.apps.Snapshot().Err, store.ErrForeignCluster)
 }
 
 // leaseValue is what the host says of itself now, infoValue what stays true without it.
-func (c *Conductor) leaseValue() string { return c.hostValue(c.condition()) }
+func (c *Conductor) leaseValue() string { return c.hostValue(c.toldCondition()) }
 func (c *Conductor) infoValue() string  { return c.hostValue("") }
 
 func (c *Conductor) hostValue(condition string) string {
@@ -109,9 +112,9 @@ func (c *Conductor) waitFit(ctx context.Context) {
 // is corrected, and the lease is renewed at once when the host's condition changes.
 func (c *Conductor) attend(ctx context.Context) error {
 	c.agent.Reannounce()
-	told := c.condition()
+	told := c.toldCondition()
 	c.eachPoll(ctx, func() bool {
-		if now := c.condition(); now != told {
+		if now := c.toldCondition(); now != told {
 			told = now
 			c.host.Touch()
 		}

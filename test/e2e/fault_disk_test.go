@@ -100,6 +100,12 @@ func (c *cluster) survivesFullDisk(host int) {
 	c.gone(30*time.Second, "late")
 	c.calm(60 * time.Second) // etcd's member there may have ended
 	c.untouched(before)
+
+	// Docker cannot read on in a log of which it could not write a line whole.
+	c.remove(1, "crawler")
+	c.gone(30*time.Second, "crawler")
+	c.put(1, "crawler", c.manifest("crawler"))
+	c.healthy(15*time.Second, "crawler", 1)
 }
 
 // says tells whether the status has something about a host.

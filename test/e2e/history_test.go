@@ -21,6 +21,7 @@ type history struct {
 	observed map[string]observed // by instance
 	named    map[string]bool     // instances that a slot named at any time
 	losses   int                 // leases of hosts that ended
+	anew     int                 // times that all was read anew, writes having been missed
 	faults   []string
 	lines    []string
 }
@@ -212,7 +213,7 @@ func (h *history) flapping() (all []string) {
 	for ref, l := range h.limits {
 		most := 2*l.writes + 2*h.losses + 1
 		if l.global {
-			most = 2 * l.writes
+			most = 2*l.writes + h.anew
 		}
 		for _, n := range slices.Sorted(maps.Keys(l.assigned)) {
 			if times := len(l.assigned[n]); times > most {

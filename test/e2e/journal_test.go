@@ -128,6 +128,7 @@ func (j *journal) list(ctx context.Context) error {
 	h := j.history
 	if h.lines != nil {
 		j.gaps++
+		h.anew++
 		h.note(write{at: time.Now(), index: r.Index}, "all is read anew")
 	}
 	clear(h.slots)
