@@ -68,11 +68,11 @@ func (c *connection) Choose() (netip.AddrPort, bool) {
 		return netip.AddrPort{}, false
 	}
 	c.container, c.service = who.name, who.backends[c.port]
-	endpoints, ok := c.a.resolver.fresh(c.service)
+	backends, ok := c.a.resolver.fresh(c.service)
 	if !ok {
 		return netip.AddrPort{}, false
 	}
-	c.round = round{left: c.a.loads.order(endpoints)}
+	c.round = round{pool: backends}
 	return c.next()
 }
 

@@ -28,8 +28,9 @@ var errCrowd = fmt.Errorf("%d connections of this container wait for an endpoint
 
 // round is the dials after one look-up.
 type round struct {
-	left []endpoint // in the order of choice
-	errs []error    // of those that were dialled
+	pool  *pool // nil before the look-up
+	tried []netip.AddrPort
+	errs  []error // why they could not be dialled
 }
 
 // connect dials an endpoint of the service. Rounds follow each other with a new look-up until one
@@ -63,16 +64,16 @@ func (c *connection) connect(ctx context.Context) (*net.TCPConn, error) {
 }
 
 // dialRound dials until one accepts: what is left of a round that has begun, or else what the look-up finds.
-func (c *connection) dialRound(ctx context.Context, lookup func(context.Context, string) ([]endpoint, error)) (*net.TCPConn, error) {
-	if len(c.round.errs) == 0 {
-		endpoints, err := lookup(ctx, c.service)
+func (c *connection) dialRound(ctx context.Context, lookup func(context.Context, string) (*pool, error)) (*net.TCPConn, error) {
+	if len(c.round.tried) == 0 {
+		backends, err := lookup(ctx, c.service)
 		if err != nil {
 			return nil, err
 		}
-		if len(endpoints) == 0 {
+		if len(backends.all) == 0 {
 			return nil, fmt.Errorf("%s has no endpoint", c.service)
 		}
-		c.round.left = c.a.loads.order(endpoints)
+		c.round.pool = backends
 	}
 	for {
 		addr, ok := c.next()
@@ -95,11 +96,14 @@ func (c *connection) dialRound(ctx context.Context, lookup func(context.Context,
 // next is the endpoint to dial now, if the round has one more. The connection counts for it from
 // here, so that connections made at the same time see each other.
 func (c *connection) next() (netip.AddrPort, bool) {
-	if len(c.round.left) == 0 || len(c.round.errs) == maxDials {
+	if len(c.round.tried) == maxDials {
 		return netip.AddrPort{}, false
 	}
-	c.endpoint = c.round.left[0].addr
-	c.round.left = c.round.left[1:]
+	e, ok := c.a.loads.next(c.round.pool, c.round.tried)
+	if !ok {
+		return netip.AddrPort{}, false
+	}
+	c.endpoint = e.addr
 	c.closed = c.a.loads.opened(c.endpoint)
 	c.began = time.Now()
 	return c.endpoint, true
@@ -109,6 +113,7 @@ func (c *connection) next() (netip.AddrPort, bool) {
 func (c *connection) missed(err error) {
 	c.closed()
 	c.closed = nil
+	c.round.tried = append(c.round.tried, c.endpoint)
 	c.round.errs = append(c.round.errs, err)
 	if errors.Is(err, context.Canceled) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 		return // that is not the endpoint's fault

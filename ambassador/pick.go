@@ -49,84 +49,52 @@ func (l *loads) refused(addr netip.AddrPort) {
 	l.failed[addr] = now
 }
 
-// order returns the endpoints in the order in which to try them: those that just failed last,
-// by priority, and among equals the less busy of two that are drawn by weight.
-func (l *loads) order(endpoints []endpoint) []endpoint {
+// next returns the endpoint to dial after those that were tried, false if there is none: first those
+// that did not just fail, by priority, and among equals the less busy of two that are drawn by weight.
+func (l *loads) next(p *pool, tried []netip.AddrPort) (endpoint, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	type rank struct {
-		failed   bool
-		priority uint16
+	if len(tried) == 0 && len(p.all) > 0 {
+		chosen, other := p.choose(l.busy, rand.IntN)
+		if !l.holdsAgainst(p.all[chosen], now) && !l.holdsAgainst(p.all[other], now) {
+			return p.all[chosen], true
+		}
 	}
-	rankOf := func(e endpoint) rank {
-		at, failed := l.failed[e.addr]
-		return rank{failed && now.Sub(at) < grudge, e.priority}
+	equals := l.best(p, tried, now)
+	if len(equals) == 0 {
+		return endpoint{}, false
 	}
-	left := slices.Clone(endpoints)
-	slices.SortStableFunc(left, func(a, b endpoint) int {
-		ra, rb := rankOf(a), rankOf(b)
+	rest := newPool(equals)
+	chosen, _ := rest.choose(l.busy, rand.IntN)
+	return rest.all[chosen], true
+}
+
+// best returns the endpoints from which to choose. l.mu is held.
+func (l *loads) best(p *pool, tried []netip.AddrPort, now time.Time) (equals []endpoint) {
+	var failed []endpoint // of the best priority among those
+	for _, e := range p.all {
 		switch {
-		case ra.failed != rb.failed && rb.failed:
-			return -1
-		case ra.failed != rb.failed:
-			return 1
-		}
-		return int(ra.priority) - int(rb.priority)
-	})
-	ordered := make([]endpoint, 0, len(left))
-	for len(left) > 0 {
-		equals := 1
-		for equals < len(left) && rankOf(left[equals]) == rankOf(left[0]) {
-			equals++
-		}
-		for ; equals > 0; equals-- {
-			i := choose(left[:equals], l.open, rand.IntN)
-			ordered = append(ordered, left[i])
-			left = slices.Delete(left, i, i+1)
+		case len(equals) > 0 && e.priority != equals[0].priority:
+			return equals
+		case slices.Contains(tried, e.addr):
+		case !l.holdsAgainst(e, now):
+			equals = append(equals, e)
+		case len(failed) == 0 || e.priority == failed[0].priority:
+			failed = append(failed, e)
 		}
 	}
-	return ordered
+	if len(equals) == 0 {
+		return failed
+	}
+	return equals
 }
 
-// choose draws two endpoints by weight and returns the index of the less busy one, measured
-// by its weight. random(n) is a number from 0 to n-1.
-func choose(equals []endpoint, open map[netip.AddrPort]int, random func(int) int) int {
-	first := draw(equals, -1, random)
-	if len(equals) == 1 {
-		return first
-	}
-	second := draw(equals, first, random)
-	busyFirst := open[equals[first].addr] * weightOf(equals[second])
-	busySecond := open[equals[second].addr] * weightOf(equals[first])
-	if busySecond < busyFirst {
-		return second
-	}
-	return first
+// holdsAgainst says whether the endpoint just failed. l.mu is held.
+func (l *loads) holdsAgainst(e endpoint, now time.Time) bool {
+	at, failed := l.failed[e.addr]
+	return failed && now.Sub(at) < grudge
 }
 
-// draw returns the index of an endpoint other than skip, heavier ones more often.
-func draw(equals []endpoint, skip int, random func(int) int) int {
-	total := 0
-	for i, e := range equals {
-		if i != skip {
-			total += weightOf(e)
-		}
-	}
-	at := random(total)
-	last := 0
-	for i, e := range equals {
-		if i == skip {
-			continue
-		}
-		if at < weightOf(e) {
-			return i
-		}
-		at -= weightOf(e)
-		last = i
-	}
-	return last
-}
-
-// weightOf gives an endpoint of weight 0 a small chance, as RFC 2782 wants it.
-func weightOf(e endpoint) int { return max(1, int(e.weight)) }
+// busy is how many connections are open. l.mu is held.
+func (l *loads) busy(e endpoint) int { return l.open[e.addr] }

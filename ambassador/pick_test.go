@@ -15,20 +15,34 @@ func at(host byte, priority, weight uint16) endpoint {
 func firsts(l *loads, endpoints []endpoint, draws int) map[byte]int {
 	counts := make(map[byte]int)
 	for range draws {
-		counts[l.order(endpoints)[0].addr.Addr().As4()[3]]++
+		first, _ := l.next(newPool(endpoints), nil)
+		counts[first.addr.Addr().As4()[3]]++
 	}
 	return counts
+}
+
+// order returns the endpoints in the order in which they are tried.
+func order(l *loads, endpoints []endpoint) (ordered []endpoint) {
+	var tried []netip.AddrPort
+	for p := newPool(endpoints); ; {
+		e, ok := l.next(p, tried)
+		if !ok {
+			return ordered
+		}
+		ordered = append(ordered, e)
+		tried = append(tried, e.addr)
+	}
 }
 
 func TestOrderHonoursPriority(t *testing.T) {
 	endpoints := []endpoint{at(1, 20, 100), at(2, 10, 1), at(3, 10, 1), at(4, 30, 100)}
 	for range 100 {
-		ordered := newLoads().order(endpoints)
+		ordered := order(newLoads(), endpoints)
 		if len(ordered) != 4 || ordered[0].priority != 10 || ordered[1].priority != 10 || ordered[2].priority != 20 || ordered[3].priority != 30 {
 			t.Fatalf("got %v", ordered)
 		}
 	}
-	if got := newLoads().order(nil); len(got) != 0 {
+	if got := order(newLoads(), nil); len(got) != 0 {
 		t.Errorf("of none: %v", got)
 	}
 }
@@ -60,6 +74,9 @@ func TestOrderTriesLastWhatJustFailed(t *testing.T) {
 		l.refused(failed.addr)
 		if counts := firsts(l, []endpoint{failed, other}, 100); counts[1] != 0 {
 			t.Errorf("at once: %v", counts)
+		}
+		if all := order(l, []endpoint{failed, other}); len(all) != 2 {
+			t.Errorf("only %v", all)
 		}
 		time.Sleep(grudge)
 		if counts := firsts(l, []endpoint{failed, other}, 100); counts[2] != 0 {

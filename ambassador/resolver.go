@@ -45,9 +45,9 @@ type resolver struct {
 }
 
 type answer struct {
-	endpoints []endpoint
-	fresh     time.Time // until when it is used without asking
-	old       time.Time // until when it is used if the name server fails
+	pool  *pool
+	fresh time.Time // until when it is used without asking
+	old   time.Time // until when it is used if the name server fails
 }
 
 func newResolver(server func() (string, error), errs prometheus.Counter) *resolver {
@@ -56,9 +56,9 @@ func newResolver(server func() (string, error), errs prometheus.Counter) *resolv
 
 // lookup returns the endpoints of the service: as remembered if that is fresh, as the name
 // server says, or, if that fails, as it said last. No endpoint is not an error but an answer.
-func (r *resolver) lookup(ctx context.Context, name string) ([]endpoint, error) {
-	if endpoints, ok := r.fresh(name); ok {
-		return endpoints, nil
+func (r *resolver) lookup(ctx context.Context, name string) (*pool, error) {
+	if known, ok := r.fresh(name); ok {
+		return known, nil
 	}
 	_, ok := r.remembered(name)
 	attempts, timeout := 2, queryTimeout
@@ -69,38 +69,37 @@ func (r *resolver) lookup(ctx context.Context, name string) ([]endpoint, error) 
 }
 
 // fresh returns what is remembered if it needs no question.
-func (r *resolver) fresh(name string) ([]endpoint, bool) {
+func (r *resolver) fresh(name string) (*pool, bool) {
 	known, ok := r.remembered(name)
-	return known.endpoints, ok && time.Now().Before(known.fresh)
+	return known.pool, ok && time.Now().Before(known.fresh)
 }
 
 // refresh is lookup for somebody to whom the remembered answer was of no use.
-func (r *resolver) refresh(ctx context.Context, name string) ([]endpoint, error) {
+func (r *resolver) refresh(ctx context.Context, name string) (*pool, error) {
 	return r.ask(ctx, "refresh "+name, name, 2, queryTimeout)
 }
 
 // ask asks the name server, once for all who do so under the same key at the same time.
-func (r *resolver) ask(ctx context.Context, key, name string, attempts int, timeout time.Duration) ([]endpoint, error) {
+func (r *resolver) ask(ctx context.Context, key, name string, attempts int, timeout time.Duration) (*pool, error) {
 	result, err, _ := r.flights.Do(key, func() (any, error) {
 		var err error
 		for range attempts {
 			var endpoints []endpoint
 			var ttl time.Duration
 			if endpoints, ttl, err = r.query(ctx, name, timeout); err == nil {
-				r.remember(name, endpoints, ttl)
-				return endpoints, nil
+				return r.remember(name, endpoints, ttl), nil
 			}
 			r.errors.Inc()
 		}
 		if known, ok := r.postpone(name); ok {
-			return known.endpoints, nil
+			return known.pool, nil
 		}
 		return nil, fmt.Errorf("resolve %s: %w", name, err)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return result.([]endpoint), nil
+	return result.(*pool), nil
 }
 
 func (r *resolver) remembered(name string) (answer, bool) {
@@ -110,16 +109,18 @@ func (r *resolver) remembered(name string) (answer, bool) {
 	return known, ok && time.Now().Before(known.old)
 }
 
-func (r *resolver) remember(name string, endpoints []endpoint, ttl time.Duration) {
+func (r *resolver) remember(name string, endpoints []endpoint, ttl time.Duration) *pool {
+	known := newPool(endpoints)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	for other, known := range r.answers {
-		if now.After(known.old) {
+	for other, past := range r.answers {
+		if now.After(past.old) {
 			delete(r.answers, other)
 		}
 	}
-	r.answers[name] = answer{endpoints: endpoints, fresh: now.Add(min(ttl, maxTTL)), old: now.Add(maxAge)}
+	r.answers[name] = answer{pool: known, fresh: now.Add(min(ttl, maxTTL)), old: now.Add(maxAge)}
+	return known
 }
 
 // postpone lets an old answer count as fresh for a moment, so that not every connection

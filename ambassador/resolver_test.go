@@ -31,8 +31,8 @@ func TestLookupReadsEveryFormOfAnswer(t *testing.T) {
 			server.set("web.shop.skydns.local", want...)
 			server.change(change)
 			got, err := newTestResolver(server.addr).lookup(t.Context(), "web.shop.skydns.local")
-			if err != nil || !reflect.DeepEqual(got, want) {
-				t.Errorf("got %v, %v", got, err)
+			if err != nil || !reflect.DeepEqual(got.all, want) {
+				t.Errorf("got %+v, %v", got, err)
 			}
 		})
 	}
@@ -68,7 +68,7 @@ func TestNoAnswerIsAnError(t *testing.T) {
 		t.Errorf("asked %d times, want a second try", n)
 	}
 	server.change(func(f *fakeDNS) { f.rcode = dns.RcodeSuccess })
-	if got, err := r.lookup(t.Context(), "web.shop.skydns.local"); err != nil || len(got) != 0 {
+	if got, err := r.lookup(t.Context(), "web.shop.skydns.local"); err != nil || len(got.all) != 0 {
 		t.Errorf("a name that is not there: %v, %v", got, err)
 	}
 	unknown := errors.New("no address yet")

@@ -36,8 +36,8 @@ type station struct {
 	addr    *net.TCPAddr   // to connect to
 	backend netip.AddrPort // that calls go to
 	choices []netip.AddrPort
-	refuse  atomic.Bool    // every connection
-	slow    atomic.Bool    // Choose never knows
+	refuse  atomic.Bool // every connection
+	slow    atomic.Bool // Choose never knows
 
 	stop   func() // stops accepting, as often as one likes
 	open   atomic.Int64
