@@ -7,10 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/dokkaa/dokkaa/test/bench/proxies"
 )
 
 // results are everything that was measured.
@@ -24,6 +28,7 @@ type results struct {
 	returned, gaps         samples
 	rest                   []usage
 	dns                    dnsResults
+	proxies                proxies.Results
 	hotPaths               []string // lines of "go test -bench"
 }
 
@@ -36,7 +41,7 @@ type part struct {
 }
 
 // partNames are what --only takes.
-var partNames = []string{"starts", "restarts", "scales", "updates", "paths", "links", "etcd", "losses", "rest", "outages", "dns", "hotpaths"}
+var partNames = []string{"starts", "restarts", "scales", "updates", "paths", "links", "etcd", "losses", "rest", "outages", "dns", "proxies", "hotpaths"}
 
 // parts are in the order of the hosts that they need: a cluster only grows.
 func (v *versus) parts() []part {
@@ -62,6 +67,14 @@ func (v *versus) parts() []part {
 			r.dns, err = measureDNS(ctx, v.Binaries, max(2, v.Rounds/2))
 			return err
 		}},
+		{"proxies", 0, false, func(ctx context.Context) (err error) {
+			r.proxies, err = proxies.Measure(ctx, proxies.Options{Binary: filepath.Join(v.Binaries, "ambassador"), Rounds: max(2, v.Rounds/2), While: proxyWhile}, os.Stderr)
+			if errors.Is(err, exec.ErrNotFound) {
+				fmt.Fprintln(os.Stderr, "proxies are not measured:", err) // installed, they may take ports
+				return nil
+			}
+			return err
+		}},
 		{"hotpaths", 0, false, func(ctx context.Context) (err error) { r.hotPaths, err = measureHotPaths(ctx); return err }},
 	}
 }
@@ -73,6 +86,9 @@ func into(all *samples, measure func(context.Context) (samples, error)) func(con
 		return err
 	}
 }
+
+// proxyWhile is how long each proxy is under each load at a time.
+const proxyWhile = time.Second
 
 // measure makes the cluster and the swarm, measures, and removes them again.
 func measure(ctx context.Context, o options, progress io.Writer) (r results, err error) {

@@ -26,6 +26,7 @@ was measured in one run, in turn, by Docker Engines of one version.
 	r.writeBounds(&b)
 	r.writeRest(&b)
 	r.dns.write(&b)
+	r.proxies.Write(&b)
 	if len(r.hotPaths) > 0 {
 		fmt.Fprintf(&b, "\n## Hot paths\n\n`go test -bench`.\n\n")
 	}

@@ -1,0 +1,319 @@
+//go:build linux
+
+// Package proxies measures the ambassador beside other TCP proxies, which have one backend each and no
+// question whose connection it is. The ambassador finds its callers in the list of an Engine, and its
+// backends by DNS. Everything is on loopback and on the same cores.
+package proxies
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"time"
+)
+
+// Options are how to measure.
+type Options struct {
+	Binary string        // of the ambassador
+	Rounds int           // of each load
+	While  time.Duration // of each load of each proxy
+	Only   string        // a regular expression for what to measure: names of loads, "idle", "tables"
+}
+
+// Results are what was measured.
+type Results struct {
+	Rounds int
+	While  time.Duration
+	Names  []string // of the proxies, ours first
+	Loads  []loadResult
+	Idle   []idleResult
+	Tables []tableResult
+}
+
+// loadResult is what the proxies made of a load.
+type loadResult struct {
+	Name   string
+	Rounds [][]figures // of each proxy
+}
+
+// load is one thing that is asked of all proxies.
+type load struct {
+	name string
+	unit string
+	per  float64 // what of the rate the processor time is told for
+	run  func(ctx context.Context, c *contender, while time.Duration) (perSecond float64, p99 time.Duration, err error)
+
+	rate, rate1m, cpu, p99 float64 // goals beside HAProxy; 0: none
+}
+
+func loads() (all []load) {
+	for _, streams := range []int{1, 8} {
+		for _, up := range []bool{true, false} {
+			name, kind := fmt.Sprintf("bulk up, %d", streams), swallows
+			if !up {
+				name, kind = fmt.Sprintf("bulk down, %d", streams), pours
+			}
+			all = append(all, load{name: name, unit: "Gbit/s", per: 8e9, rate: 1.2, rate1m: 1, cpu: 0.4,
+				run: func(ctx context.Context, c *contender, while time.Duration) (float64, time.Duration, error) {
+					rate, err := bulkFor(ctx, c.port(kind), streams, up, while)
+					return rate, 0, err
+				}})
+		}
+	}
+	for _, conns := range []int{16, 128} {
+		all = append(all, load{name: fmt.Sprintf("connect, byte, close: %d", conns), unit: "/s", per: 1, rate: 1, cpu: 0.85, p99: 1,
+			run: func(_ context.Context, c *contender, while time.Duration) (float64, time.Duration, error) {
+				return exchangeFor(c.port(echoes), conns, true, while)
+			}})
+	}
+	return append(all, load{name: "ping-pong, 16", unit: "/s", per: 1, rate: 1, cpu: 1,
+		run: func(_ context.Context, c *contender, while time.Duration) (float64, time.Duration, error) {
+			return exchangeFor(c.port(echoes), 16, false, while)
+		}}, load{name: "HTTP keep-alive, 64", unit: "/s", per: 1, rate: 1, cpu: 1,
+		run: func(ctx context.Context, c *contender, while time.Duration) (float64, time.Duration, error) {
+			return requestsFor(ctx, c.port(answersHTTP), while)
+		}})
+}
+
+// contest is one run.
+type contest struct {
+	Options
+	only     *regexp.Regexp
+	dir      string
+	progress io.Writer
+	worlds   []*world
+}
+
+// measure measures everything that the options want.
+func measure(ctx context.Context, o Options, progress io.Writer) (r Results, err error) {
+	only, err := regexp.Compile(o.Only)
+	if err != nil {
+		return r, err
+	}
+	c := &contest{Options: o, only: only, progress: progress}
+	if c.dir, err = os.MkdirTemp("", "dokkaa-bench-proxies"); err != nil {
+		return r, err
+	}
+	defer os.RemoveAll(c.dir)
+	defer func() {
+		for _, w := range c.worlds {
+			w.stop()
+		}
+	}()
+	stop, err := startBackends()
+	if err != nil {
+		return r, err
+	}
+	defer stop()
+	r.Rounds, r.While = o.Rounds, o.While
+	if err := c.loads(ctx, &r); err != nil {
+		return r, err
+	}
+	if only.MatchString("idle") {
+		if err := c.idle(ctx, &r); err != nil {
+			return r, fmt.Errorf("idle: %w", err)
+		}
+	}
+	if only.MatchString("tables") {
+		err = c.tables(ctx, &r)
+	}
+	return r, err
+}
+
+// world starts a world that ends with the contest.
+func (c *contest) world(callers int, services []service) (*world, error) {
+	w, err := startWorld(c.dir, fmt.Sprintf("world%d", len(c.worlds)), callers, proxyPort, services)
+	if err == nil {
+		c.worlds = append(c.worlds, w)
+	}
+	return w, err
+}
+
+// plainServices have one backend each.
+func plainServices() (all []service) {
+	for kind := range kinds {
+		all = append(all, service{fmt.Sprintf("kind%d.shop.skydns.local", kind), backends(kind, 0, 1)})
+	}
+	return all
+}
+
+// proxies are all that are compared, ours first.
+func (c *contest) proxies() (all []*contender, err error) {
+	w, err := c.world(callerCount, plainServices())
+	if err != nil {
+		return nil, err
+	}
+	ha, err1 := haproxy(c.dir, "HAProxy", 13, "")
+	ha1m, err2 := haproxy(c.dir, "HAProxy, 1 MiB pipes", 14, "tune.pipesize 1048576")
+	ng, err3 := nginx(c.dir, 15)
+	return []*contender{ambassador("ambassador", c.Binary, 11, w), ha, ha1m, ng,
+		ambassador("ambassador, simple form", c.Binary, 12, w, "AMBASSADOR_RELAY=plain"), direct()}, errors.Join(err1, err2, err3)
+}
+
+// loads measures each load with all proxies in turn, each round another first.
+func (c *contest) loads(ctx context.Context, r *Results) error {
+	all, err := c.proxies()
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		defer p.stop()
+		if err := p.start(ctx, c.dir); err != nil {
+			return err
+		}
+		r.Names = append(r.Names, p.name)
+	}
+	for _, l := range loads() {
+		if !c.only.MatchString(l.name) {
+			continue
+		}
+		rounds, err := c.interleave(ctx, l, all)
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.name, err)
+		}
+		r.Loads = append(r.Loads, loadResult{l.name, rounds})
+	}
+	return nil
+}
+
+func (c *contest) interleave(ctx context.Context, l load, all []*contender) ([][]figures, error) {
+	rounds := make([][]figures, len(all))
+	for round := range c.Rounds {
+		for turn := range all {
+			i := (round + turn) % len(all)
+			f, err := measureOne(ctx, l, all[i], c.While)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", all[i].name, err)
+			}
+			fmt.Fprintf(c.progress, "%s, %s: %s\n", l.name, all[i].name, f.text(l))
+			rounds[i] = append(rounds[i], f)
+		}
+	}
+	return rounds, nil
+}
+
+func measureOne(ctx context.Context, l load, c *contender, while time.Duration) (f figures, err error) {
+	before, err := c.spent()
+	if err != nil {
+		return f, err
+	}
+	if f.Rate, f.P99, err = l.run(ctx, c, while); err != nil {
+		return f, err
+	}
+	after, err := c.spent()
+	f.Each = time.Duration(float64(after-before) / while.Seconds() / f.Rate * l.per)
+	return f, err
+}
+
+// tableResult is the rate of connections with tables of some size.
+type tableResult struct {
+	Name   string
+	Rounds []figures
+}
+
+// tables measures what large tables cost: many callers, and many backends of many services.
+func (c *contest) tables(ctx context.Context, r *Results) error {
+	many := []service{{"kind0.shop.skydns.local", backends(echoes, 0, 100)}}
+	for i := range 99 {
+		many = append(many, service{fmt.Sprintf("other%d.shop.skydns.local", i), backends(echoes, 100*(i+1), 100)})
+	}
+	var all []*contender
+	for i, t := range []struct {
+		name     string
+		callers  int
+		services []service
+	}{
+		{"one backend, callers that the load has", callerCount, plainServices()},
+		{"52 containers", 52, plainServices()},
+		{"1,000 callers, 10,000 backends", 1000, many},
+	} {
+		w, err := c.world(t.callers, t.services)
+		if err != nil {
+			return err
+		}
+		p := ambassador(t.name, c.Binary, byte(16+i), w)
+		if err := p.start(ctx, c.dir); err != nil {
+			return err
+		}
+		defer p.stop()
+		all = append(all, p)
+	}
+	l := load{name: "tables", unit: "/s", per: 1, run: func(_ context.Context, c *contender, while time.Duration) (float64, time.Duration, error) {
+		return exchangeFor(c.port(echoes), 16, true, while)
+	}}
+	rounds, err := c.interleave(ctx, l, all)
+	for i, p := range all {
+		if err == nil {
+			r.Tables = append(r.Tables, tableResult{p.name, rounds[i]})
+		}
+	}
+	return err
+}
+
+// idleResult is what connections cost that nothing comes over.
+type idleResult struct {
+	Name                string
+	Opened              int
+	Descriptors, Memory float64 // of each
+}
+
+const idleConnections = 9500
+
+// idle opens connections to one proxy after the other, each just started.
+func (c *contest) idle(ctx context.Context, r *Results) error {
+	all, err := c.proxies()
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		result, err := c.idleOf(ctx, p)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		fmt.Fprintf(c.progress, "idle, %s: %+v\n", p.name, result)
+		r.Idle = append(r.Idle, result)
+	}
+	return nil
+}
+
+func (c *contest) idleOf(ctx context.Context, p *contender) (result idleResult, err error) {
+	result.Name = p.name
+	defer p.stop()
+	if err := p.start(ctx, c.dir); err != nil {
+		return result, err
+	}
+	descriptorsBefore, memoryBefore, err := p.holds()
+	if err != nil {
+		return result, err
+	}
+	opened, closeAll, err := openIdle(p.port(echoes), idleConnections)
+	if err != nil {
+		return result, err
+	}
+	defer closeAll()
+	result.Opened = opened
+	descriptors, memory, err := p.holds()
+	result.Descriptors = float64(descriptors-descriptorsBefore) / float64(opened)
+	result.Memory = float64(memory-memoryBefore) / float64(opened)
+	return result, err
+}
+
+// eventually asks until there is no error.
+func eventually(ctx context.Context, check func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*stuck)
+	defer cancel()
+	for {
+		err := check()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
