@@ -23,23 +23,35 @@ const (
 )
 
 // condition says why this host takes no new slots.
-func (c *Conductor) condition() string {
+func (c *Conductor) condition() string { return c.orForeign(c.ailment()) }
+
+// toldCondition is the condition that the cluster is told.
+func (c *Conductor) toldCondition() string {
+	return c.orForeign(c.standing.tell(c.ailment(), time.Now()))
+}
+
+// orForeign is the host's own ailment, unless etcd is what is wrong: then it is that on all hosts,
+// and over on all of them at once.
+func (c *Conductor) orForeign(ailment string) string {
+	if c.foreign() {
+		return "etcd is another cluster's"
+	}
+	return ailment
+}
+
+// ailment says what is wrong with the host itself.
+func (c *Conductor) ailment() string {
 	switch unfit := c.unfit.Load(); {
 	case unfit == nil:
 		return "containers cannot be isolated yet"
 	case *unfit != "":
 		return "containers cannot be isolated: " + *unfit
-	case c.foreign():
-		return "etcd is another cluster's"
 	}
 	if condition := c.agent.Condition(); condition != "" {
 		return condition
 	}
 	return c.disk.condition()
 }
-
-// toldCondition is the condition that the cluster is told.
-func (c *Conductor) toldCondition() string { return c.standing.tell(c.condition(), time.Now()) }
 
 // foreign tells whether etcd was last seen to be another cluster's, or wiped.
 func (c *Conductor) foreign() bool {

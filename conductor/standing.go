@@ -9,7 +9,7 @@ import (
 // be open again. A Docker that comes back may fail once more, and what was placed would move again.
 const reopening = 5 * time.Second
 
-// standing is a host's condition as others are told of it: what is wrong at once, that nothing is
+// standing is what is wrong with a host as others are told of it: what is wrong at once, that nothing is
 // only when it lasts. The zero standing is open. Its method is for concurrent use.
 type standing struct {
 	mu   sync.Mutex

@@ -211,7 +211,7 @@ const flips = 3
 // lost comes back and gets its share; what runs on every host never moves.
 func (h *history) flapping() (all []string) {
 	for ref, l := range h.limits {
-		most := 2*l.writes + 2*h.losses + 1
+		most := 2*l.writes + 2*h.losses + 1 + h.anew
 		if l.global {
 			most = 2*l.writes + h.anew
 		}
