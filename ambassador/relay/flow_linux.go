@@ -45,6 +45,7 @@ type end struct {
 	ended    bool // all of it was read
 	passed   bool // and the other side knows
 	deaf     bool // nothing is read any more: the other side takes nothing
+	quiet    bool // epoll need not tell of more to read: there is enough, and the other side takes none now
 
 	held    []byte // in buffer
 	buffer  *[bufferSize]byte
@@ -135,6 +136,7 @@ func (f *flow) tell(e *end, events uint32) {
 		}
 	}
 	if events&(unix.EPOLLIN|unix.EPOLLRDHUP) != 0 {
+		e.quiet = e.readable && !f.other(e).writable
 		e.readable = true
 	}
 	if events&unix.EPOLLRDHUP != 0 {
@@ -170,10 +172,22 @@ func (f *flow) advance() {
 	}
 }
 
+// other is the end across.
+func (f *flow) other(e *end) *end {
+	if e == &f.client {
+		return &f.backend
+	}
+	return &f.client
+}
+
 // watch has epoll tell of what the end waits for. That it can be written to is asked for only
-// once it could not: it would be told at once. What is asked for once costs nothing later.
+// once it could not: it would be told at once. What is asked for once costs nothing later, but
+// each packet to a flow that waits to write would be told of.
 func (f *flow) watch(e *end, side int32) {
-	want := e.watched | unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
+	want := e.watched&unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+	if !e.quiet {
+		want |= unix.EPOLLIN
+	}
 	if !e.writable || e == &f.backend && !f.open {
 		want |= unix.EPOLLOUT
 	}

@@ -48,7 +48,7 @@ type loop struct {
 	until  time.Time     // when it ends, zero if there is none
 
 	events  []unix.EpollEvent
-	busy    bool // the last wait brought events
+	busy    bool // the last wait brought several events
 	rounds  int
 	scratch []byte
 	buffers []*[bufferSize]byte
@@ -152,7 +152,7 @@ func (l *loop) wait() int {
 		}
 	}
 	n, err := unix.EpollWait(l.poll, l.events, l.patience())
-	l.busy = n > 0
+	l.busy = n > 1
 	if err != nil {
 		return 0 // interrupted
 	}

@@ -49,7 +49,7 @@ func (f *flow) load(from, to *end) (n int, err error) {
 	}
 	switch {
 	case errno == unix.EAGAIN:
-		from.readable = false
+		from.readable, from.quiet = false, false
 		f.loop.drop(from)
 		return 0, nil
 	case errno == unix.EINTR:
@@ -68,6 +68,7 @@ func (f *flow) load(from, to *end) (n int, err error) {
 		// There was no more, but its end may be there. A pipe can be full before that.
 		if from.pipe == nil {
 			from.readable = from.hungUp
+			from.quiet = false
 		}
 	} else {
 		from.run += n
