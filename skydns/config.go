@@ -137,6 +137,7 @@ func (s *Settings) config() (Config, error) {
 		return c, errors.New("dot-addr needs dot-cert and dot-key")
 	}
 	if e.NoRec {
+		c.Recursion = nil // for nobody
 		return c, nil
 	}
 	for _, addr := range e.Nameservers {

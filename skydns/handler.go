@@ -29,8 +29,7 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, req *dns.Msg) {
 		return
 	case limit.Truncate:
 		s.metrics.limited[verdict].Inc()
-		reply = newReply(req, reply.Rcode)
-		reply.Truncated = true
+		reply = withoutRecords(req, reply)
 	}
 	x.addCookie(reply)
 	wire, err := pack(reply, x.size)

@@ -34,6 +34,13 @@ func newReply(req *dns.Msg, rcode int) *dns.Msg {
 	return reply
 }
 
+// withoutRecords is the reply without its records, which the TC bit says.
+func withoutRecords(req, reply *dns.Msg) *dns.Msg {
+	short := newReply(req, reply.Rcode)
+	short.Truncated, short.Authoritative, short.RecursionAvailable = true, reply.Authoritative, reply.RecursionAvailable
+	return short
+}
+
 // pack returns the reply on the wire, in size bytes at most. The additional section gives way
 // first: without it the reply is still complete, since clients can ask for what stood there.
 // Only then records of the other sections are dropped, which the TC bit says.

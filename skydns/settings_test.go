@@ -82,8 +82,8 @@ func TestNeverRecursingHasNoNameservers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, err := s.config(); err != nil || c.Nameservers != nil {
-		t.Errorf("nameservers %v, %v", c.Nameservers, err)
+	if c, err := s.config(); err != nil || c.Nameservers != nil || c.Recursion != nil {
+		t.Errorf("nameservers %v for %v, %v", c.Nameservers, c.Recursion, err)
 	}
 }
 
