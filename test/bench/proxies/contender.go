@@ -134,11 +134,11 @@ func ambassador(name, binary string, last byte, w *world, env ...string) *conten
 }
 
 // haproxy forwards to the first backend of each kind, with a thread for each core as is its default.
-func haproxy(dir, name string, last byte, more string) (*contender, error) {
+func haproxy(dir, name string, last byte, global, defaults string) (*contender, error) {
 	to := proxyAddr(last)
 	var config strings.Builder
-	fmt.Fprintf(&config, "global\n maxconn 9600\n maxpipes 300\n %s\ndefaults\n mode tcp\n maxconn 9600\n option splice-request\n option splice-response\n"+
-		" timeout connect 1s\n timeout client 1h\n timeout server 1h\n", more)
+	fmt.Fprintf(&config, "global\n maxconn 9600\n maxpipes 300\n%sdefaults\n mode tcp\n maxconn 9600\n%s"+
+		" timeout connect 1s\n timeout client 1h\n timeout server 1h\n", global, defaults)
 	for kind := range kinds {
 		fmt.Fprintf(&config, "listen l%d\n bind %s:%d\n server s %s\n", kind, to.Addr(), int(to.Port())+kind, backends(kind, 0, 1)[0])
 	}

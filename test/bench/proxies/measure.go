@@ -146,8 +146,9 @@ func (c *contest) proxies() (all []*contender, err error) {
 	if err != nil {
 		return nil, err
 	}
-	ha, err1 := haproxy(c.dir, "HAProxy", 13, "")
-	ha1m, err2 := haproxy(c.dir, "HAProxy, 1 MiB pipes", 14, "tune.pipesize 1048576")
+	// Left to decide whether to splice, HAProxy does not here.
+	ha, err1 := haproxy(c.dir, "HAProxy", 13, "", " option splice-auto\n")
+	ha1m, err2 := haproxy(c.dir, "HAProxy, 1 MiB pipes", 14, " tune.pipesize 1048576\n", " option splice-request\n option splice-response\n")
 	ng, err3 := nginx(c.dir, 15)
 	return []*contender{ambassador("ambassador", c.Binary, 11, w), ha, ha1m, ng,
 		ambassador("ambassador, simple form", c.Binary, 12, w, "AMBASSADOR_RELAY=plain"), direct()}, errors.Join(err1, err2, err3)
