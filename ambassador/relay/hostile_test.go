@@ -195,6 +195,25 @@ func TestAnIdleConnectionEnds(t *testing.T) {
 	})
 }
 
+// Who takes its time to read what was sent at once is not idle.
+func TestWhoReadsSlowlyIsNotIdle(t *testing.T) {
+	const size, step = 12 << 20, 48 << 10
+	eachForm(t, func(t *testing.T, form string) {
+		s := start(t, form, serve(t, func(conn *net.TCPConn) { _, _ = conn.Write(make([]byte, size)) }), 400*time.Millisecond)
+		conn := s.dial()
+		if err := conn.SetReadBuffer(64 << 10); err != nil {
+			t.Fatal(err)
+		}
+		for got := 0; got < size; {
+			n, err := io.ReadFull(conn, make([]byte, min(step, size-got)))
+			if got += n; err != nil {
+				t.Fatalf("after %d bytes: %v", got, err)
+			}
+			time.Sleep(4 * time.Millisecond)
+		}
+	})
+}
+
 func TestWhoConnectsAndSaysNothingCostsTwoDescriptors(t *testing.T) {
 	const conns = 300
 	eachForm(t, func(t *testing.T, form string) {

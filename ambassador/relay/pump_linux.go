@@ -90,6 +90,7 @@ func (f *flow) unload(from, to *end) error {
 	if errno != 0 {
 		return f.blocked(from, to, errno)
 	}
+	f.active = f.loop.now
 	from.pipe.held -= n
 	if from.pipe.held == 0 && from.run == 0 {
 		f.loop.drop(from)
@@ -102,8 +103,9 @@ func (f *flow) write(from, to *end, b []byte) error {
 	n, errno := send(to.fd, b)
 	if errno != 0 {
 		n = 0
-	} else if to == &f.backend {
-		f.open = true // or it could not be written to
+	} else {
+		f.active = f.loop.now
+		f.open = f.open || to == &f.backend // or it could not be written to
 	}
 	if left := b[n:]; len(left) > 0 {
 		if from.buffer == nil {

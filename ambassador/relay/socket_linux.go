@@ -2,6 +2,7 @@ package relay
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -136,8 +137,8 @@ func takeOver(of interface {
 	err = raw.Control(func(old uintptr) {
 		fd, failure = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
 	})
-	if err == nil {
-		err = os.NewSyscallError("dup", failure)
+	if err = errors.Join(err, os.NewSyscallError("dup", failure)); err != nil {
+		return -1, err
 	}
-	return fd, err
+	return fd, nil
 }

@@ -62,7 +62,7 @@ type splicing struct {
 func (s *splicing) copy(to, from *net.TCPConn, carried func(int64)) error {
 	look := accountEvery
 	if s.idle > 0 {
-		look = min(look, s.idle)
+		look = min(look, s.idle/4) // the other direction has to tell in time that it carries
 	}
 	for {
 		if err := from.SetReadDeadline(time.Now().Add(look)); err != nil {
