@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
 
 const (
@@ -34,6 +36,17 @@ type Mirror struct {
 func (s *Store) NewMirror(dir string) *Mirror {
 	m := &Mirror{store: s, dir: dir, log: s.log.With("dir", dir), hint: make(chan struct{}, 1)}
 	m.current.Store(&Snapshot{Since: time.Now(), leaves: treeOf(nil), changes: &m.changes})
+	return m
+}
+
+// NewMirrorWithDirs is NewMirror of a mirror that knows the directories in which nothing is, too:
+// they are among the keys that changed where they come, go, or are filled. A directory that etcd
+// makes for a key that it does not list is known with the next list only.
+func (s *Store) NewMirrorWithDirs(dir string) *Mirror {
+	m := s.NewMirror(dir)
+	snapshot := m.Snapshot()
+	snapshot.empty = iradix.New[struct{}]()
+	m.current.Store(&snapshot)
 	return m
 }
 
@@ -166,6 +179,11 @@ func (m *Mirror) load(l list) {
 	now.Index, now.Known, now.Listed, now.Err = l.Index, true, true, nil
 	var keys []string
 	now.leaves, keys = before.replaced(l.Nodes)
+	if now.empty != nil {
+		var dirs []string
+		now.empty, dirs = before.dirsReplaced(l.EmptyDirs)
+		keys = append(keys, dirs...)
+	}
 	now.changed = m.changes.add(keys...)
 	if !before.Known {
 		now.Since = time.Now()

@@ -24,8 +24,9 @@ type Node struct {
 
 // Listing is what a directory held at an index.
 type Listing struct {
-	Nodes []Node // the leaves at all depths, sorted by key
-	Index uint64 // all writes up to it are in, none after it
+	Nodes     []Node   // the leaves at all depths, sorted by key
+	EmptyDirs []string // the directories at all depths in which nothing is, sorted
+	Index     uint64   // all writes up to it are in, none after it
 }
 
 // Get reads a key, as it is at some moment during the call. It fails with ErrNotFound, with
@@ -60,6 +61,8 @@ func (s *Store) list(ctx context.Context, dir string) (l Listing, cluster string
 	if err == nil {
 		l.Nodes = appendLeaves(nil, a.node)
 		slices.SortFunc(l.Nodes, func(a, b Node) int { return cmp.Compare(a.Key, b.Key) })
+		l.EmptyDirs = appendEmpty(nil, a.node)
+		slices.Sort(l.EmptyDirs)
 	}
 	if l.Index == 0 {
 		return l, "", fmt.Errorf("%w: the answer has no X-Etcd-Index", ErrUnavailable)

@@ -21,8 +21,9 @@ type Snapshot struct {
 	Err    error     // why it is not known
 
 	leaves  *iradix.Tree[Node]
-	changes *changes // of its mirror
-	changed uint64   // number of the change that comes after it
+	empty   *directories // nil if they do not count
+	changes *changes     // of its mirror
+	changed uint64       // number of the change that comes after it
 }
 
 // NewSnapshot makes a known snapshot of the nodes, for tests of what reads snapshots.
@@ -79,6 +80,7 @@ func treeOf(nodes []Node) *iradix.Tree[Node] {
 // directory above it, and the keys that it changed. It fails on an event that it does not know.
 func (s Snapshot) after(dir string, event answer) (now Snapshot, keys []string, err error) {
 	key := event.node.Key
+	removed := false
 	txn := s.leaves.Txn()
 	switch event.action {
 	case "set", "create", "update", "compareAndSwap":
@@ -89,8 +91,9 @@ func (s Snapshot) after(dir string, event answer) (now Snapshot, keys []string, 
 			keys = append(keys, key)
 		}
 	case "delete", "expire", "compareAndDelete":
+		removed = true
 		gone := key
-		if strings.HasPrefix(dir, strings.TrimSuffix(key, "/")+"/") {
+		if !inDir(dir, key) {
 			gone = "" // dir and all else that is here
 		}
 		for n := range s.All(gone) {
@@ -103,6 +106,11 @@ func (s Snapshot) after(dir string, event answer) (now Snapshot, keys []string, 
 		return s, nil, errUnknownEvent
 	}
 	s.leaves = txn.Commit()
+	if s.empty != nil {
+		var dirs []string
+		s.empty, dirs = s.dirsAfter(dir, event.node, removed)
+		keys = append(keys, dirs...)
+	}
 	s.Index = event.node.ModifiedIndex
 	return s, keys, nil
 }
