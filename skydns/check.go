@@ -79,7 +79,7 @@ func explain(ctx context.Context, config Config, listing store.Listing, keys lis
 		q.Qtype = qtype
 	}
 	now := time.Now()
-	z, problems := zone.NewBuilder(config.PathPrefix).Build(&zone.Zone{}, nodes(listing.Nodes), now)
+	z, problems := zone.NewBuilder(config.PathPrefix).Build(&zone.Zone{}, listed(listing), now)
 	for _, p := range problems {
 		fmt.Fprintf(out, "\nskipped %s: %v\n", p.Key, p.Err)
 	}

@@ -205,12 +205,10 @@ func (g *stage) delete(key string) (index uint64) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	for _, n := range listing.Nodes {
-		if err := g.keys.Delete(g.t.Context(), n.Key); err != nil {
-			g.t.Fatal(err)
-		}
+	if err := g.keys.DeleteDir(g.t.Context(), g.root+key); err != nil {
+		g.t.Fatal(err)
 	}
-	return listing.Index + uint64(len(listing.Nodes))
+	return listing.Index + 1
 }
 
 // settle waits until the server knows the store as of the index.

@@ -55,7 +55,7 @@ func NewDaemon(settings *Settings, env daemon.Env) (daemon.Daemon, error) {
 	}
 	return &configured{
 		settings: settings, key: documentKey(settings),
-		store: st, mirror: st.NewMirror("/" + strings.Trim(settings.PathPrefix, "/")),
+		store: st, mirror: st.NewMirrorWithDirs("/" + strings.Trim(settings.PathPrefix, "/")),
 		log: env.Log.With("component", "skydns"), registry: env.Metrics,
 		metrics: env.Metrics, passed: passed,
 	}, nil

@@ -30,7 +30,7 @@ func TestRecordsOfEtcd(t *testing.T) {
 	}
 	set("i1.web.shop", `{"host":"10.0.0.1","port":49153,"ttl":5}`, 0)
 
-	s := newServer(t, testConfig(), st.NewMirror("/skydns"))
+	s := newServer(t, testConfig(), st.NewMirrorWithDirs("/skydns"))
 	run(t, s)
 	eventually(t, s.Ready)
 	addr := s.Addrs()[0].String()

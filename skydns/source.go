@@ -3,6 +3,7 @@ package skydns
 import (
 	"context"
 	"iter"
+	"slices"
 
 	"github.com/dokkaa/dokkaa/internal/store"
 	"github.com/dokkaa/dokkaa/skydns/zone"
@@ -22,20 +23,23 @@ type Source interface {
 
 // entries are the snapshot's keys below dir, as the zone takes them.
 func entries(snapshot store.Snapshot, dir string) iter.Seq[zone.Entry] {
+	return both(snapshot.All(dir), snapshot.EmptyDirs(dir))
+}
+
+// listed are the same of a listing.
+func listed(l store.Listing) iter.Seq[zone.Entry] {
+	return both(slices.Values(l.Nodes), slices.Values(l.EmptyDirs))
+}
+
+func both(leaves iter.Seq[store.Node], emptyDirs iter.Seq[string]) iter.Seq[zone.Entry] {
 	return func(yield func(zone.Entry) bool) {
-		for n := range snapshot.All(dir) {
+		for n := range leaves {
 			if !yield(entry(n)) {
 				return
 			}
 		}
-	}
-}
-
-// nodes are the same of a listing.
-func nodes(list []store.Node) iter.Seq[zone.Entry] {
-	return func(yield func(zone.Entry) bool) {
-		for _, n := range list {
-			if !yield(entry(n)) {
+		for dir := range emptyDirs {
+			if !yield(emptyDir(dir)) {
 				return
 			}
 		}
@@ -49,6 +53,8 @@ func changes(snapshot store.Snapshot, keys []string) iter.Seq[zone.Change] {
 			change := zone.Change{Entry: zone.Entry{Key: key}, Deleted: true}
 			if n, ok := snapshot.Get(key); ok {
 				change = zone.Change{Entry: entry(n)}
+			} else if snapshot.IsEmptyDir(key) {
+				change = zone.Change{Entry: emptyDir(key)}
 			}
 			if !yield(change) {
 				return
@@ -60,3 +66,6 @@ func changes(snapshot store.Snapshot, keys []string) iter.Seq[zone.Change] {
 func entry(n store.Node) zone.Entry {
 	return zone.Entry{Key: n.Key, Value: n.Value, TTL: n.TTL, Modified: n.Modified}
 }
+
+// emptyDir is the entry of a directory in which nothing is: it has a name, and nothing stands there.
+func emptyDir(key string) zone.Entry { return zone.Entry{Key: key, Value: "{}"} }

@@ -107,7 +107,7 @@ func (u *unlisted) read(ctx context.Context, name string) (*zone.Zone, error) {
 		return nil, err
 	}
 	// Problems are not logged: clients choose what is read, and how often.
-	z, _ := u.builder.Build(&zone.Zone{}, nodes(listing.Nodes), now)
+	z, _ := u.builder.Build(&zone.Zone{}, listed(listing), now)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if len(u.kept) >= maxKept {
