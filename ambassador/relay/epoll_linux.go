@@ -3,8 +3,6 @@ package relay
 import (
 	"context"
 	"net"
-	"net/netip"
-	"os"
 	"runtime"
 	"sync"
 
@@ -63,11 +61,6 @@ func (r *epoll) Run(ctx context.Context) {
 	r.close()
 }
 
-// door is a listener, which all loops share.
-type door struct {
-	fd, port int
-}
-
 func (r *epoll) Accept(listener *net.TCPListener) (stop func(), err error) {
 	d := &door{port: listener.Addr().(*net.TCPAddr).Port}
 	if d.fd, err = takeOver(listener); err != nil {
@@ -99,39 +92,4 @@ func (r *epoll) connect(f *flow) {
 		conn, err := f.call.Connect(r.ctx)
 		f.loop.post(func() { f.connected(conn, err) })
 	})
-}
-
-// reserve is a descriptor that is given up to refuse a connection when there is no other.
-type reserve struct {
-	mu   sync.Mutex
-	file *os.File
-}
-
-// fill takes the descriptor if it is not there. That may fail: somebody else was faster.
-func (r *reserve) fill() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.file == nil {
-		r.file, _ = os.Open(os.DevNull)
-	}
-}
-
-func (r *reserve) empty() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.file != nil {
-		_ = r.file.Close() // nothing was written to it
-		r.file = nil
-	}
-}
-
-// refuse resets a connection that waits in the listener's queue, and returns whose it was.
-func (r *reserve) refuse(listener int) (source netip.Addr, ok bool) {
-	r.empty()
-	fd, source, errno := accept(listener)
-	if errno == 0 {
-		resetSocket(fd)
-	}
-	r.fill()
-	return source, errno == 0
 }

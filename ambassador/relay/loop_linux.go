@@ -1,11 +1,9 @@
 package relay
 
 import (
-	"fmt"
 	"math"
 	"os"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -16,7 +14,6 @@ import (
 const (
 	lookEvery   = 5 * time.Second // at every flow
 	maxEvents   = 256             // of one wait
-	maxAccepts  = 16              // in a row
 	keptBuffers = 64
 )
 
@@ -284,92 +281,5 @@ func (l *loop) drop(e *end) {
 	if e.pipe != nil {
 		l.pipes.give(e.pipe)
 		e.pipe = nil
-	}
-}
-
-// open starts to accept at the door.
-func (l *loop) open(d *door) {
-	l.doors = append(l.doors, d)
-	if l.until.IsZero() {
-		l.listen(d)
-	}
-}
-
-// listen has epoll tell one of the loops of a connection that waits at the door.
-func (l *loop) listen(d *door) {
-	l.control(unix.EPOLL_CTL_ADD, d.fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, Fd: int32(d.fd), Pad: ofDoor})
-}
-
-// shut takes what waits at the door, and leaves it.
-func (l *loop) shut(d *door) {
-	for l.until.IsZero() && l.acceptOne(d) {
-	}
-	l.control(unix.EPOLL_CTL_DEL, d.fd, nil)
-	l.doors = slices.DeleteFunc(l.doors, func(other *door) bool { return other == d })
-}
-
-// enter accepts what waits at the door. If it is more than a turn's worth, epoll tells again.
-func (l *loop) enter(fd int) {
-	i := slices.IndexFunc(l.doors, func(d *door) bool { return d.fd == fd })
-	if i < 0 {
-		return // it was shut in this round
-	}
-	for range maxAccepts {
-		if !l.acceptOne(l.doors[i]) {
-			return
-		}
-	}
-}
-
-// acceptOne returns false if it makes no sense to try the next.
-func (l *loop) acceptOne(d *door) bool {
-	fd, source, errno := accept(d.fd)
-	switch errno {
-	case 0:
-	case unix.EAGAIN, unix.EBADF, unix.EINVAL:
-		return false
-	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
-		l.pause(d, errno)
-		return false
-	default:
-		return true // the client left
-	}
-	l.paused = 0
-	call := l.relay.Admit(source, d.port)
-	if call == nil {
-		resetSocket(fd)
-		return true
-	}
-	l.add(fd, call).begin()
-	return true
-}
-
-// pause refuses what waits at the door, for want of descriptors, and accepts nothing for a while.
-func (l *loop) pause(d *door, errno unix.Errno) {
-	l.paused = min(max(2*l.paused, pauseLeast), pauseMost)
-	l.until = l.now.Add(l.paused)
-	for _, d := range l.doors {
-		l.control(unix.EPOLL_CTL_DEL, d.fd, nil)
-	}
-	refused := 0
-	for range maxAccepts {
-		source, ok := l.relay.reserve.refuse(d.fd)
-		if !ok {
-			break
-		}
-		refused++
-		if l.relay.Refused != nil {
-			l.relay.Refused(source, d.port, fmt.Errorf("accept: %w", errno))
-		}
-	}
-	l.relay.Log.Warn("accept failed", "port", d.port, "err", errno, "refused", refused, "pause", l.paused)
-}
-
-// resume accepts again.
-func (l *loop) resume() {
-	l.until = time.Time{}
-	l.relay.reserve.fill()
-	for _, d := range l.doors {
-		l.listen(d)
 	}
 }

@@ -79,7 +79,7 @@ func (r Results) writeLoads(b *strings.Builder) {
 
 Medians of %d rounds of %v each, the proxies in turn, all on loopback and on the same cores as who asks and who answers. The
 ambassador finds out whose each connection is, among %d containers, and where to, by SRV; the others forward to a fixed address. HAProxy
-has a thread for each core, as is its default, and decides by itself whether to splice (` + "`option splice-auto`" + `); with 1 MiB pipes it is told to, always.
+has a thread for each core, as is its default, and decides by itself whether to splice (`+"`option splice-auto`"+`); with 1 MiB pipes it is told to, always.
 The simple form is the ambassador on package net. Processor time is the proxy's alone, and what it moves for its peers. Ratios are to HAProxy, medians of those of the rounds.
 
 | load | |`, r.Rounds, r.While, callerCount)
