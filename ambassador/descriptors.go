@@ -23,7 +23,7 @@ func raiseFileLimit(connections int, log *slog.Logger) {
 		err = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: want, Max: max(want, limit.Max)})
 	}
 	if err != nil {
-		log.Warn("fewer connections than allowed can be open", "allowed", connections,
+		log.Info("fewer connections than allowed can be open", "allowed", connections,
 			"descriptors", limit.Cur, "wanted", want, "err", fmt.Errorf("raise limit of descriptors: %w", err))
 	}
 }

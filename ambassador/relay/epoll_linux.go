@@ -13,7 +13,7 @@ import (
 const maxLoops = 4
 
 // epoll is the relay in its fast form: a few loops, each waiting for all of its sockets at a time.
-// See docs/adr/0016-own-event-loop.md.
+// See docs/adr/0018-own-event-loop.md.
 type epoll struct {
 	Settings
 	loops   []*loop
