@@ -223,7 +223,13 @@ func (g *stage) settle(index uint64) {
 	})
 }
 
-func (g *stage) addr() string { return g.server.server.Load().Addrs()[0].String() }
+// addr is where the server listens, empty while one with other settings takes its place.
+func (g *stage) addr() string {
+	if addrs := g.server.server.Load().Addrs(); len(addrs) > 0 {
+		return addrs[0].String()
+	}
+	return ""
+}
 
 // patience is less than that of clients.
 const patience = 4500 * time.Millisecond
