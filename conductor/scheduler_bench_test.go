@@ -19,6 +19,9 @@ import (
 func BenchmarkAssign(b *testing.B) {
 	for _, hosts := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprintf("%d hosts", hosts), func(b *testing.B) {
+			if testing.Short() && hosts > 10 {
+				b.Skip("takes minutes")
+			}
 			for b.Loop() {
 				b.StopTimer()
 				a := newAssigning(b, hosts)

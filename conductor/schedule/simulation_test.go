@@ -251,6 +251,9 @@ func TestSimulation(t *testing.T) {
 // BenchmarkPlan is a pass: of a planner that begins, and of one that knows all but what changed.
 func BenchmarkPlan(b *testing.B) {
 	for _, hosts := range []int{10, 100, 1000} {
+		if testing.Short() && hosts > 100 {
+			b.Skip("takes minutes")
+		}
 		m := newModel(b, hosts)
 		m.deploy("one")
 		m.settle("cold placement")

@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -48,18 +49,15 @@ func main() {
 	}
 }
 
-// run measures, and writes the report.
+// run measures, and writes the report; where a part failed to standard output only.
 func run(ctx context.Context, o options, out, progress io.Writer) error {
-	report, err := measure(ctx, o, progress)
-	if err != nil {
-		return err
-	}
+	report, failed := measure(ctx, o, progress)
 	text := report.markdown()
 	if _, err := io.WriteString(out, text); err != nil {
-		return err
+		return errors.Join(failed, err)
 	}
-	if o.Out == "" {
-		return nil
+	if o.Out == "" || failed != nil {
+		return failed
 	}
 	if err := os.WriteFile(o.Out, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("write report: %w", err)
