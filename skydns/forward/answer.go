@@ -104,7 +104,10 @@ func cut(reply []byte, question, room int) int {
 
 // newAnswer takes over a nameserver's reply to the question of the key. The packet's header and
 // question were looked at by verdictOn.
-func newAnswer(packet, key []byte) (*answer, error) {
+func newAnswer(packet, key []byte) (*answer, error) { return takeOver(packet, key, false) }
+
+// takeOver is newAnswer. again says that the packet was packed by us.
+func takeOver(packet, key []byte, again bool) (*answer, error) {
 	name := key[keyPrefix:]
 	if binary.BigEndian.Uint16(packet[4:]) == 0 {
 		return bare(packet, key), nil
@@ -116,7 +119,8 @@ func newAnswer(packet, key []byte) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.opt > 0 && s.opt != s.lastRecord {
+	lavish := len(packet) > minSize && len(s.owners) > 1 // some write all names out
+	if !again && (lavish || !s.plain || s.opt > 0 && s.opt != s.lastRecord) {
 		return repacked(packet, key)
 	}
 	if s.opt > 0 {
@@ -124,7 +128,7 @@ func newAnswer(packet, key []byte) (*answer, error) {
 		binary.BigEndian.PutUint16(a.wire[10:], binary.BigEndian.Uint16(a.wire[10:])-1)
 	}
 	if !s.plain {
-		if err := new(dns.Msg).Unpack(a.wire); err != nil {
+		if err := new(dns.Msg).Unpack(a.wire); err != nil { // it packs records without data, and does not read them again
 			return nil, fmt.Errorf("%w: %w", errMalformed, err)
 		}
 	}
@@ -142,8 +146,10 @@ func bare(packet, key []byte) *answer {
 	return a
 }
 
-// repacked is newAnswer for replies with an OPT record amid others, whose pointers would be
-// wrong if it were cut out.
+// repacked is newAnswer for replies that cannot be taken as they are: with records that only the
+// library knows, whose pointers may point at what changes from client to client; with an OPT
+// record amid others, whose pointers would be wrong if it were cut out; and with names that take
+// more room than a packet has, as they are not compressed.
 func repacked(packet, key []byte) (*answer, error) {
 	var msg dns.Msg
 	if err := msg.Unpack(packet); err != nil {
@@ -155,5 +161,5 @@ func repacked(packet, key []byte) (*answer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	return newAnswer(wire, key)
+	return takeOver(wire, key, true)
 }

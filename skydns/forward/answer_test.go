@@ -92,6 +92,29 @@ func FuzzQuery(f *testing.F) {
 	})
 }
 
+// A reply whose names are written out is no reason to ask again over TCP.
+func TestNamesAreCompressed(t *testing.T) {
+	query := new(dns.Msg).SetQuestion("a-name-of-some-length.example.org.", dns.TypeA)
+	reply := new(dns.Msg).SetReply(query)
+	for range 20 {
+		reply.Answer = append(reply.Answer, address(query.Question[0].Name, 60))
+	}
+	var scratch [keyPrefix + maxName]byte
+	q, err := parseQuery(pack(t, query), scratch[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	packet := pack(t, reply)
+	a, err := newAnswer(packet, q.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := unpack(t, a.append(nil, &q, q.size, 0, false))
+	if got.Truncated || len(got.Answer) != 20 || len(packet) <= minSize {
+		t.Errorf("of %d bytes came %v", len(packet), got)
+	}
+}
+
 func TestCutKeepsWholeRecords(t *testing.T) {
 	query := question("big.example.org.").SetEdns0(600, false)
 	reply := new(dns.Msg).SetReply(query)
