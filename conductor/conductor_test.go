@@ -67,7 +67,7 @@ func testScheduler(t *testing.T, f *fleet, want map[state.Ref]int) {
 	if f.stops() > stops {
 		t.Error("something was stopped")
 	}
-	f.wait(10*time.Second, killed.present)
+	f.wait(10*time.Second*slack, killed.present)
 }
 
 // testLostHost kills the conductor of a host for longer than its lease. Its containers run on, as

@@ -51,7 +51,7 @@ func TestMovableVolumeHasOneWriter(t *testing.T) {
 			t.Error("the host that is back started what is no longer its")
 		}
 		cut.docker.fences.Store(false)
-		f.wait(10*time.Second, cut.present)
+		f.wait(10*time.Second*slack, cut.present)
 		cut, other = other, cut
 	}
 }

@@ -10,11 +10,12 @@ import (
 const reopening = 5 * time.Second
 
 // standing is what is wrong with a host as others are told of it: what is wrong at once, that nothing is
-// only when it lasts. The zero standing is open. Its method is for concurrent use.
+// only when it lasts, but for the first time. The zero standing is open. Its method is for concurrent use.
 type standing struct {
-	mu   sync.Mutex
-	told string
-	well time.Time // since when nothing is wrong, zero if something is
+	mu    sync.Mutex
+	told  string
+	begun bool      // nothing was wrong once
+	well  time.Time // since when nothing is wrong, zero if something is
 }
 
 // tell takes in the condition at now, "" for none, and returns what others are to be told.
@@ -24,6 +25,8 @@ func (s *standing) tell(condition string, now time.Time) string {
 	switch {
 	case condition != "":
 		s.told, s.well = condition, time.Time{}
+	case !s.begun: // what was wrong is that this process had just begun
+		s.told, s.begun = "", true
 	case s.told == "":
 	case s.well.IsZero():
 		s.well = now

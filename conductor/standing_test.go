@@ -12,7 +12,8 @@ func TestAHostOpensAgainOnceNothingIsWrongForAWhile(t *testing.T) {
 		at        time.Duration
 		now, want string
 	}{
-		{0, "", ""},
+		{0, "not looked yet", "not looked yet"},
+		{500 * time.Millisecond, "", ""},
 		{1 * time.Second, "sick", "sick"},
 		{2 * time.Second, "full", "full"},
 		{3 * time.Second, "", "full"},
