@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/dokkaa/dokkaa/skydns/udp"
@@ -67,6 +68,54 @@ func FuzzHandler(f *testing.F) {
 			}
 			if (got.IsEdns0() != nil) != (query.IsEdns0() != nil) && !refused {
 				t.Errorf("OPT in one of query and reply only: %v", got)
+			}
+		}
+	})
+}
+
+// Whatever stands in a record, every question about it and above it gets a reply that can be read and
+// is no larger than allowed, and the record beside it is answered as if it were alone.
+func FuzzRecord(f *testing.F) {
+	for _, value := range []string{
+		`{"host":"10.0.0.2","port":80,"weight":3,"priority":1,"ttl":5}`, `{"host":"2001:db8::1","mail":true,"targetstrip":1}`,
+		`{"host":"good.shop.skydns.local"}`, `{"host":"odd.shop.skydns.local"}`, `{"host":"www.example.org","port":443}`,
+		`{"host":"10.0.0.2","group":"a","text":"\\ \"quoted\" \u0000"}`, `{"text":"` + strings.Repeat("x", 600) + `"}`,
+		`{"host":"bad..name"}`, `{"port":70000}`, `{"port":"80"}`, `[]`, `nonsense`, "",
+	} {
+		f.Add("odd", value)
+		f.Add("*", value)
+	}
+	types := []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeTXT, dns.TypeMX, dns.TypeCNAME, dns.TypeNS, dns.TypePTR, dns.TypeHTTPS}
+	client := netip.MustParseAddrPort("127.0.0.1:1")
+	f.Fuzz(func(t *testing.T, id, value string) {
+		if id == "" || id == "good" || strings.Contains(id, "/") {
+			return // not one key beside the other
+		}
+		source := newFakeSource()
+		source.set(map[string]string{"shop/good": `{"host":"10.0.0.1","port":80}`, "shop/" + id: value})
+		s := newServer(t, testConfig(), source)
+		s.update()
+		names := []string{"good.shop.skydns.local.", "shop.skydns.local.", "*.shop.skydns.local."}
+		if odd := dns.Fqdn(id + ".shop.skydns.local"); len(id) < 60 {
+			if _, legal := dns.IsDomainName(odd); legal {
+				names = append(names, odd)
+			}
+		}
+		for _, name := range names {
+			for _, qtype := range types {
+				query := question(name, qtype)
+				packet, err := query.Pack()
+				if err != nil {
+					continue // no name that could be asked for
+				}
+				reply, _ := answerPacket(s, packet, client, false)
+				got := new(dns.Msg)
+				if err := got.Unpack(reply); err != nil || len(reply) > dns.MinMsgSize {
+					t.Fatalf("%s %s: %d bytes, err %v", name, dns.TypeToString[qtype], len(reply), err)
+				}
+				if name == names[0] && qtype == dns.TypeSRV && (len(got.Answer) != 1 || len(got.Extra) != 1) {
+					t.Errorf("the record beside it: %v", got)
+				}
 			}
 		}
 	})
