@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ const (
 	requestTimeout = 30 * time.Second
 	loadTimeout    = 5 * time.Minute
 	healthTimeout  = 8 * time.Second // more than a HEALTHCHECK takes
+	underWayPause  = 100 * time.Millisecond
 )
 
 // engine is the Docker Engine of a host, with the few things that are asked of it here.
@@ -93,7 +95,31 @@ func (e *engine) find(ctx context.Context, name string) (*dockerclient.Container
 
 // run makes sure that the daemon runs as described, and says what it did for that: "" if it
 // ran. A container of that name that is not ours is left alone, and is an error.
+//
+// An engine still works on what one who was killed had asked of it: a container that was not
+// there a moment ago can be there now, or its name be taken before it can be seen.
 func (e *engine) run(ctx context.Context, d daemonSpec) (did string, err error) {
+	deadline := time.Now().Add(requestTimeout)
+	for {
+		did, err = e.runOnce(ctx, d)
+		if !isUnderWay(err) || time.Now().After(deadline) {
+			return did, err
+		}
+		select {
+		case <-ctx.Done():
+			return "", err
+		case <-time.After(underWayPause):
+		}
+	}
+}
+
+// isUnderWay tells of an error that another request to the engine is the cause of.
+func isUnderWay(err error) bool {
+	var refused *dockerclient.Error
+	return errors.Is(err, dockerclient.ErrContainerAlreadyExists) || errors.As(err, &refused) && refused.Status == http.StatusConflict
+}
+
+func (e *engine) runOnce(ctx context.Context, d daemonSpec) (did string, err error) {
 	imageID, err := e.imageID(ctx, d.image())
 	if err != nil {
 		return "", err
