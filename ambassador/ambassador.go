@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dokkaa/dokkaa/ambassador/ledger"
 	"github.com/dokkaa/dokkaa/ambassador/relay"
 	"github.com/dokkaa/dokkaa/internal/daemon"
 	"github.com/dokkaa/dokkaa/internal/docker"
@@ -31,6 +32,7 @@ type Ambassador struct {
 	engine   engine
 	log      *slog.Logger
 	metrics  *metrics
+	ledger   *ledger.Ledger
 
 	callers   *callers
 	resolver  *resolver
@@ -63,6 +65,7 @@ func newAmbassador(settings Settings, env daemon.Env, e engine) *Ambassador {
 		engine:   e,
 		log:      env.Log,
 		metrics:  newMetrics(env.Metrics),
+		ledger:   ledger.New(),
 		loads:    newLoads(),
 		dialer:   net.Dialer{KeepAliveConfig: relay.KeepAlive},
 		refusals: newRefusals(env.Log),
@@ -70,6 +73,7 @@ func newAmbassador(settings Settings, env daemon.Env, e engine) *Ambassador {
 		shares:   newQuota(settings.MaxConnectionsPerContainer),
 		waiting:  newQuota(maxWaiting),
 	}
+	env.Metrics.MustRegister(a.ledger)
 	a.dialer.SetMultipathTCP(false) // what the kernel cannot splice
 	a.callers = newCallers(func(ctx context.Context) ([]docker.Container, error) {
 		return e.Running(ctx, labelCluster)
@@ -102,6 +106,7 @@ func (a *Ambassador) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	group.Go(func() { a.callers.run(a.work) })
 	group.Go(func() { a.relay.Run(a.work) })
+	group.Go(func() { a.ledger.Run(a.work) })
 	group.Go(func() {
 		filters := url.Values{
 			"type":  {"container", "network"},

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"time"
 
+	"github.com/dokkaa/dokkaa/ambassador/ledger"
 	"github.com/dokkaa/dokkaa/ambassador/relay"
 )
 
@@ -36,9 +39,13 @@ type connection struct {
 	service   string // DNS name that the caller may reach, likewise
 	round     round
 
-	began    time.Time // of the bytes
 	endpoint netip.AddrPort
-	closed   func() // takes the connection off its endpoint's load
+	closed   func()          // takes the connection off its endpoint's load
+	account  *ledger.Backend // of the endpoint
+	began    time.Time       // of the dial, and then of the bytes
+	dialled  time.Duration   // how long the endpoint took to accept
+	open     bool            // it has
+	up, down int64           // bytes
 }
 
 // admit takes a new connection. No container gets so many that there are none left for others.
@@ -79,6 +86,13 @@ func (c *connection) Choose() (netip.AddrPort, bool) {
 // Failed takes back a choice.
 func (c *connection) Failed(err error) { c.missed(err) }
 
+// Opened counts the connection as the endpoint's.
+func (c *connection) Opened() {
+	now := time.Now()
+	c.dialled, c.began, c.open = now.Sub(c.began), now, true
+	c.account.Opened(c.dialled)
+}
+
 // Connect dials endpoints until one accepts. What Choose and Failed found counts.
 func (c *connection) Connect(ctx context.Context) (*net.TCPConn, error) {
 	err := c.identify(ctx)
@@ -88,7 +102,11 @@ func (c *connection) Connect(ctx context.Context) (*net.TCPConn, error) {
 			return conn, nil
 		}
 	}
-	c.a.refuse(c.source, c.port, c.container, reasonOf(err), err)
+	reason := reasonOf(err)
+	if c.service != "" {
+		c.a.ledger.Service(c.service).Refused(reason)
+	}
+	c.a.refuse(c.source, c.port, c.container, reason, err)
 	return nil, err
 }
 
@@ -96,19 +114,42 @@ func (c *connection) Connect(ctx context.Context) (*net.TCPConn, error) {
 func (c *connection) Carried(up, down int64) {
 	c.a.metrics.up.Add(float64(up))
 	c.a.metrics.down.Add(float64(down))
+	c.account.Carried(up, down)
+	c.up += up
+	c.down += down
 }
 
 // End gives back what the connection had.
 func (c *connection) End(err error) {
 	if c.closed != nil {
 		c.closed()
-		c.a.log.Debug("connection ended", "container", c.container, "backend", c.service,
-			"endpoint", c.endpoint, "lasted", time.Since(c.began), "err", err)
+	}
+	if c.open {
+		lasted := time.Since(c.began)
+		c.account.Closed(lasted)
+		c.log(lasted, err)
 	}
 	c.a.metrics.open.Dec()
 	<-c.a.slots
 	c.free()
 	c.a.connections.Done()
+}
+
+// log writes the connection's line into the access log, if it is to have one.
+func (c *connection) log(lasted time.Duration, err error) {
+	level := slog.LevelDebug
+	if rate := c.a.settings.AccessLog; rate > 0 && rand.Float64() < rate {
+		level = slog.LevelInfo
+	}
+	if !c.a.log.Enabled(context.Background(), level) {
+		return
+	}
+	ended := "orderly"
+	if err != nil {
+		ended = err.Error()
+	}
+	c.a.log.Log(context.Background(), level, "connection ended", "source", c.source, "container", c.container, "service", c.service,
+		"endpoint", c.endpoint, "up", c.up, "down", c.down, "dialled", c.dialled, "lasted", lasted, "ended", ended)
 }
 
 // identify finds out who calls, and what for.

@@ -53,6 +53,7 @@ func (c *connection) connect(ctx context.Context) (*net.TCPConn, error) {
 				return nil, fmt.Errorf("%w: %w", errCrowd, err)
 			}
 			defer free()
+			defer c.a.ledger.Service(c.service).Waits()()
 		}
 		select {
 		case <-ctx.Done():
@@ -84,6 +85,7 @@ func (c *connection) dialRound(ctx context.Context, lookup func(context.Context,
 		}
 		conn, err := c.dial(ctx, addr)
 		if err == nil {
+			c.Opened()
 			return conn, nil
 		}
 		c.missed(err)
@@ -105,6 +107,7 @@ func (c *connection) next() (netip.AddrPort, bool) {
 	}
 	c.endpoint = e.addr
 	c.closed = c.a.loads.opened(c.endpoint)
+	c.account = c.a.ledger.Service(c.service).Backend(c.endpoint)
 	c.began = time.Now()
 	return c.endpoint, true
 }
@@ -119,6 +122,7 @@ func (c *connection) missed(err error) {
 		return // that is not the endpoint's fault
 	}
 	c.a.metrics.dialErrors.Inc()
+	c.account.Failed()
 	c.a.loads.refused(c.endpoint)
 }
 

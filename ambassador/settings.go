@@ -24,6 +24,7 @@ type Settings struct {
 	MaxConnectionsPerContainer int           `name:"max-connections-per-container" env:"MAX_CONNECTIONS_PER_CONTAINER" default:"1000" help:"Those of one container; further ones of it are refused."`
 	IdleTimeout                time.Duration `name:"idle-timeout" env:"IDLE_TIMEOUT" default:"0" help:"End a connection that carried nothing for so long; 0: never, a dead peer is noticed by keep-alive."`
 	Relay                      string        `name:"relay" env:"AMBASSADOR_RELAY" default:"" enum:",plain" hidden:"" help:"How bytes are carried; for tests, and to measure."`
+	AccessLog                  float64       `name:"access-log" env:"ACCESS_LOG" default:"0" help:"Share of connections that get a line in the log when they end, 0 to 1."`
 	DrainTimeout               time.Duration `name:"drain-timeout" env:"DRAIN_TIMEOUT" default:"8s" help:"How long open connections may go on after SIGTERM."`
 }
 
@@ -42,6 +43,9 @@ func (s *Settings) Validate() error {
 	}
 	if s.MaxConnectionsPerContainer < 1 {
 		return fmt.Errorf("--max-connections-per-container: %d is less than 1", s.MaxConnectionsPerContainer)
+	}
+	if !(s.AccessLog >= 0 && s.AccessLog <= 1) {
+		return fmt.Errorf("--access-log: %v is not between 0 and 1", s.AccessLog)
 	}
 	if s.IdleTimeout < 0 || s.DrainTimeout < 0 {
 		return fmt.Errorf("--idle-timeout, --drain-timeout: must not be negative")

@@ -117,6 +117,14 @@ func (f *flow) missed(errno unix.Errno) {
 	f.wait()
 }
 
+// opened notes that the backend accepted.
+func (f *flow) opened() {
+	if !f.open {
+		f.open = true
+		f.call.Opened()
+	}
+}
+
 // dialling says whether the backend has not answered yet.
 func (f *flow) dialling() bool { return !f.open && !f.waiting }
 
@@ -132,7 +140,7 @@ func (f *flow) tell(e *end, events uint32) {
 	if events&unix.EPOLLOUT != 0 {
 		e.writable = true
 		if e == &f.backend {
-			f.open = true
+			f.opened()
 		}
 	}
 	if events&(unix.EPOLLIN|unix.EPOLLRDHUP) != 0 {

@@ -105,7 +105,9 @@ func (f *flow) write(from, to *end, b []byte) error {
 		n = 0
 	} else {
 		f.active = f.loop.now
-		f.open = f.open || to == &f.backend // or it could not be written to
+		if to == &f.backend {
+			f.opened() // or it could not be written to
+		}
 	}
 	if left := b[n:]; len(left) > 0 {
 		if from.buffer == nil {
@@ -141,7 +143,7 @@ func (f *flow) blocked(from, to *end, errno unix.Errno) error {
 		from.deaf = true
 		f.loop.drop(from)
 		to.readable = true
-		f.open = true // it was
+		f.opened() // it was, before
 	}
 	return nil
 }

@@ -17,7 +17,9 @@ type Call interface {
 	Choose() (netip.AddrPort, bool)
 	// Failed tells that what Choose returned could not be dialled.
 	Failed(err error)
-	// Connect finds an endpoint that can be dialled. It blocks, until ctx ends at the latest.
+	// Opened tells that what Choose returned has accepted.
+	Opened()
+	// Connect dials an endpoint. It blocks, until ctx ends at the latest.
 	Connect(ctx context.Context) (*net.TCPConn, error)
 	// Carried tells of bytes carried since it was called last, up to the backend and down from it.
 	Carried(up, down int64)

@@ -45,6 +45,7 @@ type station struct {
 	up     atomic.Int64
 	down   atomic.Int64
 	failed atomic.Int64 // choices
+	opened atomic.Int64 // likewise
 
 	mu   sync.Mutex
 	errs []error // of the calls that ended
@@ -103,6 +104,7 @@ func (c *call) Choose() (netip.AddrPort, bool) {
 }
 
 func (c *call) Failed(error) { c.failed.Add(1) }
+func (c *call) Opened()      { c.opened.Add(1) }
 
 func (c *call) Connect(ctx context.Context) (*net.TCPConn, error) {
 	dialer := net.Dialer{Timeout: DialTimeout}

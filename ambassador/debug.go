@@ -1,0 +1,106 @@
+package ambassador
+
+import (
+	"cmp"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Routes serves what the ambassador knows and counts, to this host alone.
+func (a *Ambassador) Routes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /debug/callers", forThisHost(func() any { return a.table(time.Now()) }))
+	mux.HandleFunc("GET /v1/services", forThisHost(func() any { return a.ledger.Report(time.Now()) }))
+}
+
+// forThisHost serves as JSON what read returns, to callers of the loopback interface.
+func forThisHost(read func() any) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if from, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || !from.Addr().Unmap().IsLoopback() {
+			http.Error(w, "for this host only", http.StatusForbidden)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		_ = encoder.Encode(read()) // a reader that left needs no answer
+	}
+}
+
+// table is what the ambassador knows: who may call, and what they reach.
+type table struct {
+	Error    string         `json:"error,omitempty"` // why it may be old
+	Callers  []tableCaller  `json:"callers"`         // by address
+	Services []tableService `json:"services"`        // by name; those that somebody asked for
+}
+
+type tableCaller struct {
+	Address   netip.Addr     `json:"address"`
+	ID        string         `json:"id"`
+	Container string         `json:"container"`
+	Links     map[int]string `json:"links"` // port -> DNS name
+}
+
+type tableService struct {
+	Name      string          `json:"name"`
+	Fresh     bool            `json:"fresh"` // needs no question before the next connection
+	Endpoints []tableEndpoint `json:"endpoints"`
+}
+
+type tableEndpoint struct {
+	Address  netip.AddrPort `json:"address"`
+	Priority uint16         `json:"priority"`
+	Weight   uint16         `json:"weight"`
+	Open     int            `json:"open"`      // connections
+	SetAside bool           `json:"set_aside"` // it could not be dialled lately
+}
+
+func (a *Ambassador) table(now time.Time) table {
+	t := table{Callers: a.callers.table(), Services: a.resolver.table(now)}
+	if err := a.Ready(); err != nil {
+		t.Error = err.Error()
+	}
+	for _, service := range t.Services {
+		a.loads.describe(service.Endpoints, now)
+	}
+	return t
+}
+
+func (c *callers) table() []tableCaller {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	rows := make([]tableCaller, 0, len(c.byAddr))
+	for addr, who := range c.byAddr {
+		rows = append(rows, tableCaller{Address: addr, ID: who.id, Container: who.name, Links: maps.Clone(who.backends)})
+	}
+	slices.SortFunc(rows, func(a, b tableCaller) int { return a.Address.Compare(b.Address) })
+	return rows
+}
+
+func (r *resolver) table(now time.Time) []tableService {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rows := make([]tableService, 0, len(r.answers))
+	for name, known := range r.answers {
+		service := tableService{Name: name, Fresh: now.Before(known.fresh), Endpoints: []tableEndpoint{}}
+		for _, e := range known.pool.all {
+			service.Endpoints = append(service.Endpoints, tableEndpoint{Address: e.addr, Priority: e.priority, Weight: e.weight})
+		}
+		rows = append(rows, service)
+	}
+	slices.SortFunc(rows, func(a, b tableService) int { return cmp.Compare(a.Name, b.Name) })
+	return rows
+}
+
+// describe fills in how busy the endpoints are.
+func (l *loads) describe(endpoints []tableEndpoint, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range endpoints {
+		e := endpoint{addr: endpoints[i].Address}
+		endpoints[i].Open, endpoints[i].SetAside = l.busy(e), l.holdsAgainst(e, now)
+	}
+}
