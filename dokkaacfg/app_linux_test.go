@@ -12,27 +12,27 @@ import (
 	"github.com/dokkaa/dokkaa/internal/store"
 )
 
-func TestAppScale(t *testing.T) {
+func TestScale(t *testing.T) {
 	c := newTestCluster(t)
 	ref := state.Ref{App: "dummy", Name: "nginx"}
-	c.fails("there is no container dummy/nginx", "app", "scale", "dummy/nginx", "3")
+	c.fails("there is no container dummy/nginx", "scale", "dummy/nginx=3")
 	c.put(ref.ManifestKey(), `{"image": "x", "scale": 2}`)
 	node, err := c.keys.Get(t.Context(), ref.ManifestKey())
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := asJSON(state.Scale{Scale: 5, Modified: node.Modified})
-	if out := c.mustRun("app", "scale", "dummy/nginx", "5"); !strings.Contains(out, "has scale 5 now, instead of the manifest's 2") || c.value(ref.ScaleKey()) != want {
+	if out := c.mustRun("scale", "dummy/nginx=5"); !strings.Contains(out, "has scale 5 now, instead of the manifest's 2") || c.value(ref.ScaleKey()) != want {
 		t.Errorf("it says %s; the key is %s, want %s", out, c.value(ref.ScaleKey()), want)
 	}
-	if out := c.mustRun("app", "scale", "dummy/nginx", "2"); !strings.Contains(out, "as its manifest says") || c.value(ref.ScaleKey()) != "(none)" {
+	if out := c.mustRun("scale", "dummy/nginx=2"); !strings.Contains(out, "as its manifest says") || c.value(ref.ScaleKey()) != "(none)" {
 		t.Errorf("it says %s; the key is %s", out, c.value(ref.ScaleKey()))
 	}
-	c.fails("there can be 0 to 10000 instances", "app", "scale", "dummy/nginx", "10001")
+	c.fails("there can be 0 to 10000 instances", "scale", "dummy/nginx=10001")
 	c.put(ref.ManifestKey(), `{"image": "x", "mode": "global"}`)
-	c.fails("has mode global: it has no scale", "app", "scale", "dummy/nginx", "1")
+	c.fails("has mode global: it has no scale", "scale", "dummy/nginx=1")
 	c.put(ref.ManifestKey(), `{`)
-	c.fails("is refused", "app", "scale", "dummy/nginx", "1")
+	c.fails("is refused", "scale", "dummy/nginx=1")
 }
 
 func TestPromote(t *testing.T) {

@@ -108,11 +108,9 @@ func (c *testCluster) run(input string, args ...string) (out string, err error) 
 	s, written := newSession(c.t, &fakeProvider{keep: c.dir,
 		existing: []Host{fakeHost(addrs("10.101.0.1")[0]), fakeHost(addrs("10.101.0.2")[0])}}, input)
 	s.gateway = func(netip.Addr) string { return c.etcd.Endpoints()[0] }
-	_, parsed, err := parse(c.t.Context(), args, written, written)
-	if err != nil {
-		return "", err
-	}
-	err = parsed.Run(s)
+	p := newInvocation(s.in, written, written)
+	p.open = func(*invocation) (*session, error) { return s, nil }
+	err = p.execute(c.t.Context(), args)
 	return written.String(), err
 }
 

@@ -11,12 +11,21 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
 )
 
-type settingsCommand struct {
-	Changes []string `arg:"" optional:"" name:"setting=value" help:"Settings to change; without a value, back to the default. None: show them."`
+type settingsCommand struct{ Changes []string }
+
+func newSettingsCommand(p *invocation) *cobra.Command {
+	c := new(settingsCommand)
+	return &cobra.Command{
+		Use: "settings [setting=value]...", Short: "Show or change the cluster's settings",
+		Example: "dokkaacfg settings                     # shows them\ndokkaacfg settings host_lease=20s\ndokkaacfg settings host_lease=         # back to the default",
+		Args:    andMore(&c.Changes), ValidArgsFunction: cobra.NoFileCompletions, RunE: p.run(c.Run),
+	}
 }
 
 // clusterSettings are the settings that there are, with their defaults.

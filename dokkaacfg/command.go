@@ -12,36 +12,29 @@ import (
 	"path/filepath"
 	"regexp"
 
-	"github.com/alecthomas/kong"
-
-	"github.com/dokkaa/dokkaa/internal/daemon"
+	"github.com/spf13/cobra"
 )
 
-// commandLine is what a user can write.
+// commandLine is what a user can write with each command.
 type commandLine struct {
-	Provider string           `default:"local" help:"Where the hosts are: local."`
-	Cluster  string           `default:"local" help:"Name of the cluster."`
-	Subnet   netip.Prefix     `help:"Network of the virtual hosts; default ${subnet}. Two clusters on one machine need two."`
-	StateDir string           `default:"/var/lib/dokkaa" help:"Directory of what is kept about clusters, one directory each."`
-	Verbose  bool             `help:"Log what happens in detail."`
-	Version  kong.VersionFlag `help:"Print the version and exit."`
+	Provider string
+	Cluster  string
+	Subnet   netip.Prefix // the zero value is the default
+	StateDir string
+	Verbose  bool
+}
 
-	Up     upCommand     `cmd:"" help:"Make the cluster, or bring it up to date; add hosts up to --scale."`
-	Status statusCommand `cmd:"" help:"Show the hosts, and each container: where it runs, or why not."`
-	Down   downCommand   `cmd:"" help:"Remove the cluster and all its data."`
-	Demo   demoCommand   `cmd:"" help:"Make a cluster and walk through the documented example on it."`
+// invocation is one call of dokkaacfg.
+type invocation struct {
+	commandLine
+	in          io.Reader
+	out, errOut io.Writer
+	open        func(*invocation) (*session, error) // what a command works with
+	started     bool                                // a command runs: what fails now is no wrong usage
+}
 
-	Events eventsCommand `cmd:"" help:"Show what happened in the cluster, and why."`
-
-	Host   hostCommand   `cmd:"" help:"Look after hosts: drain, cordon, label, forget."`
-	Volume volumeCommand `cmd:"" help:"Look after volumes."`
-	Secret secretCommand `cmd:"" help:"Look after secrets, which containers find in files."`
-	Config configCommand `cmd:"" help:"Look after configs, which containers find in files."`
-
-	App      appCommand      `cmd:"" help:"Look after containers of apps."`
-	Promote  promoteCommand  `cmd:"" help:"Let an update go on whose canaries are good."`
-	Wait     waitCommand     `cmd:"" help:"Wait until a container is as its manifest wants it, or cannot be."`
-	Settings settingsCommand `cmd:"" help:"Show or change the cluster's settings."`
+func newInvocation(in io.Reader, out, errOut io.Writer) *invocation {
+	return &invocation{in: in, out: out, errOut: errOut, open: openSession}
 }
 
 // clusterName is short because names of network interfaces are.
@@ -84,47 +77,49 @@ func Main(ctx context.Context, args []string, in io.Reader, out, errOut io.Write
 }
 
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) error {
-	c, parsed, err := parse(ctx, args, out, errOut)
-	if err != nil {
-		return err
+	return newInvocation(in, out, errOut).execute(ctx, args)
+}
+
+// execute runs the command that args name.
+func (p *invocation) execute(ctx context.Context, args []string) error {
+	root := newRoot(p)
+	root.SetArgs(append([]string{}, args...)) // with nil, cobra would take those of the process
+	err := root.ExecuteContext(ctx)
+	if err != nil && !p.started {
+		return usageError{err.Error()}
 	}
-	if !clusterName.MatchString(c.Cluster) {
-		return usageError{fmt.Sprintf("cluster name %q: it must be a lower-case letter and at most 10 more letters and digits", c.Cluster)}
+	return err
+}
+
+// run is what cobra calls for a command.
+func (p *invocation) run(command func(context.Context, *session) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		p.started = true
+		s, err := p.open(p)
+		if err != nil {
+			return err
+		}
+		return command(cmd.Context(), s)
+	}
+}
+
+// openSession makes what a command works with of what the user wrote.
+func openSession(p *invocation) (*session, error) {
+	if !clusterName.MatchString(p.Cluster) {
+		return nil, usageError{fmt.Sprintf("cluster name %q: it must be a lower-case letter and at most 10 more letters and digits", p.Cluster)}
 	}
 	level := slog.LevelWarn
-	if c.Verbose {
+	if p.Verbose {
 		level = slog.LevelDebug
 	}
 	s := &session{
-		cluster: c.Cluster, stateDir: c.StateDir, in: in, out: out,
-		log:     slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level})),
+		cluster: p.Cluster, stateDir: p.StateDir, in: p.in, out: p.out,
+		log:     slog.New(slog.NewTextHandler(p.errOut, &slog.HandlerOptions{Level: level})),
 		gateway: gatewayURL,
 	}
-	s.provider, err = chooseProvider(c, s.log)
-	if err != nil {
-		return err
-	}
-	return parsed.Run(s)
-}
-
-// parse reads what the user wrote.
-func parse(ctx context.Context, args []string, out, errOut io.Writer) (c commandLine, parsed *kong.Context, err error) {
-	parser, err := kong.New(&c, kong.Name("dokkaacfg"), kong.Writers(out, errOut),
-		kong.Description("Make, grow, show and remove Dokkaa clusters, and look after what runs on them."),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"version": "dokkaacfg " + daemon.Version(), "subnet": "10.101.0.0/24", "images": defaultImages(), "manifests": defaultManifests()},
-		kong.BindTo(ctx, (*context.Context)(nil)))
-	if err != nil {
-		return c, nil, err
-	}
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
-	parsed, err = parser.Parse(args)
-	if err != nil {
-		return c, nil, usageError{err.Error()}
-	}
-	return c, parsed, nil
+	var err error
+	s.provider, err = chooseProvider(p.commandLine, s.log)
+	return s, err
 }
 
 // defaultImages is the directory of the images that were built with this program, or where "make

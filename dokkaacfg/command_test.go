@@ -17,8 +17,12 @@ func TestWrongUsageEndsWithTwo(t *testing.T) {
 		args []string
 		says string
 	}{
-		"unknown command":  {[]string{"upp"}, "unexpected argument upp"},
-		"unknown flag":     {[]string{"up", "--scael=2"}, "unknown flag --scael"},
+		"unknown command":  {[]string{"upp"}, `unknown command "upp" for "dokkaacfg"; is it up?`},
+		"unknown flag":     {[]string{"up", "--scael=2"}, "unknown flag: --scael"},
+		"unknown in group": {[]string{"host", "lss"}, `unknown command "lss" for "dokkaacfg host"; is it ls?`},
+		"no argument":      {[]string{"host", "drain"}, "an argument is missing: it is dokkaacfg host drain <ip>"},
+		"one too many":     {[]string{"status", "all"}, "unexpected argument all: it is dokkaacfg status"},
+		"form":             {[]string{"status", "-o", "xml"}, "it is json or yaml"},
 		"no number":        {[]string{"up", "--scale=two"}, "--scale"},
 		"unbuilt provider": {[]string{"--provider=digitalocean", "up", "--scale=2"}, `provider "digitalocean" is not supported by this version; there is: local`},
 		"provider after":   {[]string{"up", "--provider=ssh"}, `provider "ssh" is not supported`},

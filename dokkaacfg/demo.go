@@ -11,13 +11,27 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/dokkaa/dokkaa/internal/state"
 )
 
 type demoCommand struct {
-	Scale     int    `default:"2" help:"Number of hosts."`
-	Images    string `default:"${images}" help:"Directory of the images."`
-	Manifests string `default:"${manifests}" help:"Directory of the example's manifests."`
+	Scale     int
+	Images    string
+	Manifests string
+}
+
+func newDemoCommand(p *invocation) *cobra.Command {
+	c := new(demoCommand)
+	cmd := &cobra.Command{
+		Use: "demo", Short: "Make a cluster and walk through the documented example on it",
+		Args: exactly(), RunE: p.run(c.Run),
+	}
+	cmd.Flags().IntVar(&c.Scale, "scale", 2, "`number` of hosts")
+	cmd.Flags().StringVar(&c.Images, "images", defaultImages(), "`directory` of the images")
+	cmd.Flags().StringVar(&c.Manifests, "manifests", defaultManifests(), "`directory` of the example's manifests")
+	return cmd
 }
 
 const (

@@ -154,7 +154,7 @@ func (d *documentation) eventually(what string, is func(report) bool) {
 	var r report
 	err := poll(d.t.Context(), time.Minute, func(context.Context) error {
 		r = report{}
-		if err := json.Unmarshal([]byte(d.call("status", "--json")), &r); err != nil {
+		if err := json.Unmarshal([]byte(d.call("status", "--output=json")), &r); err != nil {
 			return err
 		}
 		if !is(r) {

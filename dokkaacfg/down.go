@@ -5,10 +5,21 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/spf13/cobra"
 )
 
-type downCommand struct {
-	Yes bool `help:"Do not ask."`
+type downCommand struct{ Yes bool }
+
+func newDownCommand(p *invocation) *cobra.Command {
+	c := new(downCommand)
+	cmd := &cobra.Command{
+		Use: "down", Short: "Remove the cluster and all its data",
+		Example: "dokkaacfg down                   # says what goes, and asks for the cluster's name",
+		Args:    exactly(), RunE: p.run(c.Run),
+	}
+	yesFlag(cmd, &c.Yes)
+	return cmd
 }
 
 // Run removes the cluster, after it has said what goes and was told to.

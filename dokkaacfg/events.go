@@ -13,13 +13,26 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/spf13/cobra"
+
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
 )
 
 type eventsCommand struct {
-	Follow bool   `short:"f" help:"Go on, and show events as they happen."`
-	Of     string `arg:"" optional:"" placeholder:"<app>[/<name>]" help:"Only what happened to this application, or to this container of it."`
+	Follow bool
+	Of     string // the application or the container whose events are shown, "" for all
+}
+
+func newEventsCommand(p *invocation) *cobra.Command {
+	c := new(eventsCommand)
+	cmd := &cobra.Command{
+		Use: "events [<app>[/<name>]]", Short: "Show what happened in the cluster, and why",
+		Example: "dokkaacfg events dummy\ndokkaacfg events -f dummy/nginx",
+		Args:    atMost(&c.Of), ValidArgsFunction: p.completeContainers, RunE: p.run(c.Run),
+	}
+	cmd.Flags().BoolVarP(&c.Follow, "follow", "f", false, "go on, and show events as they happen")
+	return cmd
 }
 
 // Run shows what happened in the cluster.

@@ -4,28 +4,23 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"net/netip"
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/dokkaa/dokkaa/internal/state"
 )
 
-type hostCommand struct {
-	Ls       hostLsCommand    `cmd:"" help:"Show the hosts, what they have and what is asked of them."`
-	Drain    hostDrainCommand `cmd:"" help:"Move all that a host runs to others, and give it nothing new."`
-	Undrain  hostFreeCommand  `cmd:"" help:"Let a host take its share again."`
-	Cordon   hostCordon       `cmd:"" help:"Give a host nothing new; what it runs stays."`
-	Uncordon hostFreeCommand  `cmd:"" help:"Let a host take its share again."`
-	Label    hostLabelCommand `cmd:"" help:"Show, set and remove labels of a host."`
-	Rm       hostRmCommand    `cmd:"" help:"Forget a host that is lost and has nothing left."`
+func newHostCommand(p *invocation) *cobra.Command {
+	return group("host", "Look after hosts: drain, cordon, label, forget",
+		newHostLsCommand(p), newHostDrainCommand(p), newHostFreeCommand(p, "undrain"), newHostCordonCommand(p),
+		newHostFreeCommand(p, "uncordon"), newHostLabelCommand(p), newHostRmCommand(p))
 }
 
-// hostArg is the host that a command is about.
-type hostArg struct {
-	IP string `arg:"" placeholder:"<ip>" help:"Address of the host."`
-}
+// hostArg is the host that a command is about: its address.
+type hostArg struct{ IP string }
 
 // in finds the host.
 func (a hostArg) in(all inventory) (ip string, h *hostKeys, err error) {
@@ -37,8 +32,16 @@ func (a hostArg) in(all inventory) (ip string, h *hostKeys, err error) {
 	return "", nil, fmt.Errorf("there is no host %s; the hosts are %s", a.IP, strings.Join(all.addresses(), ", "))
 }
 
-type hostLsCommand struct {
-	JSON bool `name:"json" help:"Write JSON."`
+type hostLsCommand struct{ output }
+
+func newHostLsCommand(p *invocation) *cobra.Command {
+	c := new(hostLsCommand)
+	cmd := &cobra.Command{
+		Use: "ls", Short: "Show the hosts, what they have and what is asked of them",
+		Args: exactly(), RunE: p.run(c.Run),
+	}
+	c.output.flag(cmd)
+	return cmd
 }
 
 // Run shows the hosts.
@@ -49,11 +52,7 @@ func (c *hostLsCommand) Run(ctx context.Context, s *session) error {
 			return err
 		}
 		hosts := all.hostReports()
-		if c.JSON {
-			return writeJSON(s.out, hosts)
-		}
-		_, err = io.WriteString(s.out, hostsText(hosts))
-		return err
+		return c.write(s.out, hosts, func() string { return hostsText(hosts) })
 	})
 }
 
@@ -74,14 +73,30 @@ func hostsText(hosts []hostReport) string {
 	return t.String()
 }
 
-type hostCordon struct{ hostArg }
+type hostCordonCommand struct{ hostArg }
+
+func newHostCordonCommand(p *invocation) *cobra.Command {
+	c := new(hostCordonCommand)
+	return &cobra.Command{
+		Use: "cordon <ip>", Short: "Give a host nothing new; what it runs stays",
+		Args: exactly(&c.IP), ValidArgsFunction: p.completeHosts, RunE: p.run(c.Run),
+	}
+}
 
 // Run closes the host for what is new.
-func (c *hostCordon) Run(ctx context.Context, s *session) error {
+func (c *hostCordonCommand) Run(ctx context.Context, s *session) error {
 	return s.allow(ctx, c.hostArg, state.Cordoned, "host %s is cordoned: it takes nothing new, and keeps what it has")
 }
 
 type hostFreeCommand struct{ hostArg }
+
+func newHostFreeCommand(p *invocation, name string) *cobra.Command {
+	c := new(hostFreeCommand)
+	return &cobra.Command{
+		Use: name + " <ip>", Short: "Let a host take its share again",
+		Args: exactly(&c.IP), ValidArgsFunction: p.completeHosts, RunE: p.run(c.Run),
+	}
+}
 
 // Run returns the host to normal, whether it was drained or cordoned.
 func (c *hostFreeCommand) Run(ctx context.Context, s *session) error {

@@ -9,14 +9,27 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/dokkaa/dokkaa/internal/state"
 )
 
 type hostDrainCommand struct {
 	hostArg
-	Wait    bool          `xor:"wait" help:"Wait until the host is empty: the default."`
-	Detach  bool          `xor:"wait" help:"Do not wait."`
-	Timeout time.Duration `default:"30s" help:"Give up waiting when nothing moves for so long."`
+	Detach  bool
+	Timeout time.Duration
+}
+
+func newHostDrainCommand(p *invocation) *cobra.Command {
+	c := new(hostDrainCommand)
+	cmd := &cobra.Command{
+		Use: "drain <ip>", Short: "Move all that a host runs to others, and give it nothing new",
+		Example: "dokkaacfg host drain 10.101.0.2\ndokkaacfg host undrain 10.101.0.2",
+		Args:    exactly(&c.IP), ValidArgsFunction: p.completeHosts, RunE: p.run(c.Run),
+	}
+	cmd.Flags().BoolVar(&c.Detach, "detach", false, "do not wait until the host is empty")
+	cmd.Flags().DurationVar(&c.Timeout, "timeout", 30*time.Second, "give up waiting when nothing moves for so long")
+	return cmd
 }
 
 // movingPatience is how long one waits for what is on its way without a sign of it: a large image

@@ -10,12 +10,23 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/dokkaa/dokkaa/internal/state"
 )
 
 type hostLabelCommand struct {
 	hostArg
-	Changes []string `arg:"" optional:"" name:"key=value|key-" help:"Labels to set, and labels to remove. None: show them."`
+	Changes []string
+}
+
+func newHostLabelCommand(p *invocation) *cobra.Command {
+	c := new(hostLabelCommand)
+	return &cobra.Command{
+		Use: "label <ip> [key=value|key-]...", Short: "Show, set and remove labels of a host",
+		Example: "dokkaacfg host label 10.101.0.1                  # shows them\ndokkaacfg host label 10.101.0.1 disk=ssd zone-",
+		Args:    andMore(&c.Changes, &c.IP), ValidArgsFunction: p.completeHosts, RunE: p.run(c.Run),
+	}
 }
 
 var labelName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$`)

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
 	"github.com/dokkaa/dokkaa/manifest"
@@ -17,7 +19,17 @@ import (
 
 type hostRmCommand struct {
 	hostArg
-	Yes bool `help:"Do not ask."`
+	Yes bool
+}
+
+func newHostRmCommand(p *invocation) *cobra.Command {
+	c := new(hostRmCommand)
+	cmd := &cobra.Command{
+		Use: "rm <ip>", Short: "Forget a host that is lost and has nothing left",
+		Args: exactly(&c.IP), ValidArgsFunction: p.completeHosts, RunE: p.run(c.Run),
+	}
+	yesFlag(cmd, &c.Yes)
+	return cmd
 }
 
 // Run makes the cluster forget a host.

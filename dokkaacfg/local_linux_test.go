@@ -95,7 +95,7 @@ func TestUpGrowsACluster(t *testing.T) {
 
 	mustCall(t, append(up, "--scale=3")...)
 	var r report
-	if err := json.Unmarshal([]byte(mustCall(t, append(flags, "status", "--json")...)), &r); err != nil {
+	if err := json.Unmarshal([]byte(mustCall(t, append(flags, "status", "--output=json")...)), &r); err != nil {
 		t.Fatal(err)
 	}
 	if len(r.Hosts) != 3 {

@@ -3,21 +3,30 @@ package dokkaacfg
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
 )
 
-type statusCommand struct {
-	JSON bool `name:"json" help:"Write JSON."`
+type statusCommand struct{ output }
+
+func newStatusCommand(p *invocation) *cobra.Command {
+	c := new(statusCommand)
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show the hosts, and each container: where it runs, or why not",
+		Example: "dokkaacfg status\ndokkaacfg status -o json | jq -r '.hosts[].ip'",
+		Args:    exactly(), RunE: p.run(c.Run),
+	}
+	c.output.flag(cmd)
+	return cmd
 }
 
 // Run shows the cluster.
@@ -27,18 +36,8 @@ func (c *statusCommand) Run(ctx context.Context, s *session) error {
 		if err != nil {
 			return err
 		}
-		if c.JSON {
-			return writeJSON(s.out, r)
-		}
-		_, err = io.WriteString(s.out, r.text(time.Now()))
-		return err
+		return c.write(s.out, r, func() string { return r.text(time.Now()) })
 	})
-}
-
-func writeJSON(to io.Writer, value any) error {
-	encoder := json.NewEncoder(to)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(value)
 }
 
 // report is what status shows.

@@ -4,11 +4,25 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/spf13/cobra"
 )
 
 type upCommand struct {
-	Scale  int    `help:"Number of hosts; default as many as there are, at least one."`
-	Images string `default:"${images}" help:"Directory of the images."`
+	Scale  int
+	Images string
+}
+
+func newUpCommand(p *invocation) *cobra.Command {
+	c := new(upCommand)
+	cmd := &cobra.Command{
+		Use: "up", Short: "Make the cluster, or bring it up to date; add hosts up to --scale",
+		Example: "dokkaacfg up --scale=3\ndokkaacfg up                     # what runs is left as it is, what is missing is started",
+		Args:    exactly(), RunE: p.run(c.Run),
+	}
+	cmd.Flags().IntVar(&c.Scale, "scale", 0, "`number` of hosts; default as many as there are, at least one")
+	cmd.Flags().StringVar(&c.Images, "images", defaultImages(), "`directory` of the images")
+	return cmd
 }
 
 // Run makes the cluster or brings it up to date.

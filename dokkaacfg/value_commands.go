@@ -8,49 +8,51 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/dokkaa/dokkaa/internal/seal"
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
 )
 
-type secretCommand struct {
-	Set secretSetCommand `cmd:"" help:"Write a new version of a secret; what uses it is updated."`
-	Ls  secretLsCommand  `cmd:"" help:"Show which secrets there are, and who uses them; never what they are."`
-	Rm  secretRmCommand  `cmd:"" help:"Remove a secret."`
+func newSecretCommand(p *invocation) *cobra.Command {
+	return group("secret", "Look after secrets, which containers find in files",
+		newValueSetCommand(p, secrets), newValueLsCommand(p, secrets), newValueRmCommand(p, secrets))
 }
 
-type configCommand struct {
-	Set configSetCommand `cmd:"" help:"Write a new version of a config; what uses it is updated."`
-	Ls  configLsCommand  `cmd:"" help:"Show which configs there are, and who uses them."`
-	Cat configCatCommand `cmd:"" help:"Write a config as it is."`
-	Rm  configRmCommand  `cmd:"" help:"Remove a config."`
+func newConfigCommand(p *invocation) *cobra.Command {
+	return group("config", "Look after configs, which containers find in files",
+		newValueSetCommand(p, configs), newValueLsCommand(p, configs), newConfigCatCommand(p), newValueRmCommand(p, configs))
 }
 
-type valueArg struct {
-	Of string `arg:"" name:"app>/<name" help:"App and name; the containers of the app may use it."`
+type valueSetCommand struct {
+	kind valueKind
+	Of   string
+	File string
 }
 
-type valueSetFlags struct {
-	valueArg
-	File string `help:"File with the value; default: what is piped in." type:"path"`
+func newValueSetCommand(p *invocation, kind valueKind) *cobra.Command {
+	c := &valueSetCommand{kind: kind}
+	cmd := &cobra.Command{
+		Use: "set <app>/<name>", Short: fmt.Sprintf("Write a new version of a %s; what uses it is updated", kind.word),
+		Long:    fmt.Sprintf("Write a new version of a %s, which the containers of the app may use; those that do are updated.", kind.word),
+		Example: fmt.Sprintf("printf %%s \"$VALUE\" | dokkaacfg %[1]s set dummy/name\ndokkaacfg %[1]s set dummy/name --file=name.txt", kind.word),
+		Args:    exactly(&c.Of), ValidArgsFunction: cobra.NoFileCompletions, RunE: p.run(c.Run),
+	}
+	cmd.Flags().StringVar(&c.File, "file", "", "`file` with the value; default: what is piped in")
+	return cmd
 }
 
-type secretSetCommand struct{ valueSetFlags }
-
-// Run writes a secret, encrypted.
-func (c *secretSetCommand) Run(ctx context.Context, s *session) error {
+// Run writes a config as it is, and a secret encrypted.
+func (c *valueSetCommand) Run(ctx context.Context, s *session) error {
+	if c.kind.word == configs.word {
+		return c.set(ctx, s, plain)
+	}
 	key, err := s.readSecretKey()
 	if err != nil {
 		return err
 	}
-	return c.set(ctx, s, secrets, sealed(key))
-}
-
-type configSetCommand struct{ valueSetFlags }
-
-// Run writes a config as it is.
-func (c *configSetCommand) Run(ctx context.Context, s *session) error {
-	return c.set(ctx, s, configs, plain)
+	return c.set(ctx, s, sealed(key))
 }
 
 // encoding is how a value stands in etcd.
@@ -71,7 +73,8 @@ func sealed(key seal.Key) encoding {
 	}}
 }
 
-func (c *valueSetFlags) set(ctx context.Context, s *session, kind valueKind, e encoding) error {
+func (c *valueSetCommand) set(ctx context.Context, s *session, e encoding) error {
+	kind := c.kind
 	of, err := kind.parse(c.Of)
 	if err != nil {
 		return err
@@ -101,40 +104,48 @@ func (c *valueSetFlags) set(ctx context.Context, s *session, kind valueKind, e e
 	})
 }
 
-type valueLsFlags struct {
-	App  string `arg:"" optional:"" help:"Only those of an app."`
-	JSON bool   `name:"json" help:"Write JSON."`
+type valueLsCommand struct {
+	output
+	kind valueKind
+	App  string // whose are shown, "" for all
 }
 
-type secretLsCommand struct{ valueLsFlags }
+func newValueLsCommand(p *invocation, kind valueKind) *cobra.Command {
+	c := &valueLsCommand{kind: kind}
+	short := fmt.Sprintf("Show which %ss there are, and who uses them", kind.word)
+	if kind.word == secrets.word {
+		short += "; never what they are"
+	}
+	cmd := &cobra.Command{
+		Use: "ls [<app>]", Short: short,
+		Args: atMost(&c.App), ValidArgsFunction: cobra.NoFileCompletions, RunE: p.run(c.Run),
+	}
+	c.output.flag(cmd)
+	return cmd
+}
 
-// Run shows the secrets.
-func (c *secretLsCommand) Run(ctx context.Context, s *session) error { return c.ls(ctx, s, secrets) }
-
-type configLsCommand struct{ valueLsFlags }
-
-// Run shows the configs.
-func (c *configLsCommand) Run(ctx context.Context, s *session) error { return c.ls(ctx, s, configs) }
-
-func (c *valueLsFlags) ls(ctx context.Context, s *session, kind valueKind) error {
+// Run shows the secrets or configs.
+func (c *valueLsCommand) Run(ctx context.Context, s *session) error {
 	if strings.Contains(c.App, "/") {
 		return usageError{fmt.Sprintf("%q is not the name of an app", c.App)}
 	}
 	return s.withKeys(ctx, readTimeout, func(ctx context.Context, keys clusterKeys) error {
-		rows, err := kind.rows(ctx, keys, c.App)
+		rows, err := c.kind.rows(ctx, keys, c.App)
 		if err != nil {
 			return err
 		}
-		if c.JSON {
-			return writeJSON(s.out, rows)
-		}
-		_, err = io.WriteString(s.out, kind.rowsText(rows))
-		return err
+		return c.write(s.out, rows, func() string { return c.kind.rowsText(rows) })
 	})
 }
 
-type configCatCommand struct {
-	Of string `arg:"" name:"app>/<name" help:"App and name, and @<version> if not the newest is wanted."`
+type configCatCommand struct{ Of string }
+
+func newConfigCatCommand(p *invocation) *cobra.Command {
+	c := new(configCatCommand)
+	return &cobra.Command{
+		Use: "cat <app>/<name>[@<version>]", Short: "Write a config as it is: the newest version, or another",
+		Args: exactly(&c.Of), ValidArgsFunction: cobra.NoFileCompletions, RunE: p.run(c.Run),
+	}
 }
 
 // Run writes the config's value.
@@ -177,23 +188,27 @@ func (k valueKind) find(ctx context.Context, keys clusterKeys, of state.Ref) (st
 	return all[of], nil
 }
 
-type valueRmFlags struct {
-	valueArg
-	Yes   bool `help:"Do not ask."`
-	Force bool `help:"Also if a manifest refers to it."`
+type valueRmCommand struct {
+	kind  valueKind
+	Of    string
+	Yes   bool
+	Force bool
 }
 
-type secretRmCommand struct{ valueRmFlags }
+func newValueRmCommand(p *invocation, kind valueKind) *cobra.Command {
+	c := &valueRmCommand{kind: kind}
+	cmd := &cobra.Command{
+		Use: "rm <app>/<name>", Short: fmt.Sprintf("Remove a %s", kind.word),
+		Args: exactly(&c.Of), ValidArgsFunction: cobra.NoFileCompletions, RunE: p.run(c.Run),
+	}
+	yesFlag(cmd, &c.Yes)
+	cmd.Flags().BoolVar(&c.Force, "force", false, "also if a manifest refers to it")
+	return cmd
+}
 
-// Run removes a secret.
-func (c *secretRmCommand) Run(ctx context.Context, s *session) error { return c.rm(ctx, s, secrets) }
-
-type configRmCommand struct{ valueRmFlags }
-
-// Run removes a config.
-func (c *configRmCommand) Run(ctx context.Context, s *session) error { return c.rm(ctx, s, configs) }
-
-func (c *valueRmFlags) rm(ctx context.Context, s *session, kind valueKind) error {
+// Run removes all versions of a secret or config.
+func (c *valueRmCommand) Run(ctx context.Context, s *session) error {
+	kind := c.kind
 	of, err := kind.parse(c.Of)
 	if err != nil {
 		return err

@@ -51,7 +51,7 @@ func TestSecretSet(t *testing.T) {
 		}
 		said.WriteString(stored)
 	}
-	said.WriteString(c.mustRun("secret", "ls") + c.mustRun("secret", "ls", "--json"))
+	said.WriteString(c.mustRun("secret", "ls") + c.mustRun("secret", "ls", "-o", "yaml"))
 	if strings.Contains(said.String(), "hunter2") || strings.Contains(said.String(), "horse") {
 		t.Errorf("the secret is shown: %s", &said)
 	}

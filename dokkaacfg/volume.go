@@ -4,22 +4,32 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/dokkaa/dokkaa/internal/state"
 )
 
-type volumeCommand struct {
-	Ls volumeLsCommand `cmd:"" help:"Show which volumes there are, and who uses them."`
-	Rm volumeRmCommand `cmd:"" help:"Remove a volume that nothing uses, with its data."`
+func newVolumeCommand(p *invocation) *cobra.Command {
+	return group("volume", "Look after volumes", newVolumeLsCommand(p), newVolumeRmCommand(p))
 }
 
 type volumeLsCommand struct {
-	Of   string `arg:"" optional:"" placeholder:"<app>[/<name>]" help:"Only those of an app, or of a container."`
-	JSON bool   `name:"json" help:"Write JSON."`
+	output
+	Of string // the app or the container whose volumes are shown, "" for all
+}
+
+func newVolumeLsCommand(p *invocation) *cobra.Command {
+	c := new(volumeLsCommand)
+	cmd := &cobra.Command{
+		Use: "ls [<app>[/<name>]]", Short: "Show which volumes there are, and who uses them",
+		Args: atMost(&c.Of), ValidArgsFunction: p.completeContainers, RunE: p.run(c.Run),
+	}
+	c.output.flag(cmd)
+	return cmd
 }
 
 // Run shows the volumes.
@@ -30,11 +40,7 @@ func (c *volumeLsCommand) Run(ctx context.Context, s *session) error {
 			return err
 		}
 		volumes := slices.DeleteFunc(all.volumeReports(), func(v volumeReport) bool { return !v.of(c.Of) })
-		if c.JSON {
-			return writeJSON(s.out, volumes)
-		}
-		_, err = io.WriteString(s.out, volumesText(volumes))
-		return err
+		return c.write(s.out, volumes, func() string { return volumesText(volumes) })
 	})
 }
 

@@ -71,7 +71,7 @@ func TestVolumeLs(t *testing.T) {
 			t.Errorf("of %q:\n%s", what, out)
 		}
 	}
-	if out := c.mustRun("volume", "ls", "--json"); !strings.Contains(out, `"docker_name": "dummy---db---data"`) || !strings.Contains(out, `"name": "db"`) {
+	if out := c.mustRun("volume", "ls", "--output=json"); !strings.Contains(out, `"docker_name": "dummy---db---data"`) || !strings.Contains(out, `"name": "db"`) {
 		t.Errorf("as JSON:\n%s", out)
 	}
 }

@@ -8,16 +8,32 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
 )
 
 type volumeRmCommand struct {
 	hostArg
-	Volume  string        `arg:"" placeholder:"<volume>" help:"Its name in Docker, as volume ls shows it."`
-	Yes     bool          `help:"Do not ask."`
-	Force   bool          `help:"On a lost host: forget the volume, so that what waits for it starts elsewhere with an empty one."`
-	Timeout time.Duration `default:"30s" help:"How long to wait until the host has removed it."`
+	Volume  string // its name in Docker
+	Yes     bool
+	Force   bool
+	Timeout time.Duration
+}
+
+func newVolumeRmCommand(p *invocation) *cobra.Command {
+	c := new(volumeRmCommand)
+	cmd := &cobra.Command{
+		Use: "rm <ip> <volume>", Short: "Remove a volume that nothing uses, with its data",
+		Long:    "Remove a volume that nothing uses, with its data, from its host. <volume> is its name in Docker, as volume ls shows it.",
+		Example: "dokkaacfg volume rm 10.101.0.1 dummy---db---data",
+		Args:    exactly(&c.IP, &c.Volume), ValidArgsFunction: p.completeHosts, RunE: p.run(c.Run),
+	}
+	yesFlag(cmd, &c.Yes)
+	cmd.Flags().BoolVar(&c.Force, "force", false, "on a lost host: forget the volume, so that what waits for it starts elsewhere with an empty one")
+	cmd.Flags().DurationVar(&c.Timeout, "timeout", 30*time.Second, "how long to wait until the host has removed it")
+	return cmd
 }
 
 // Run removes the volume from its host, or forgets it where the host is lost.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
 	"github.com/dokkaa/dokkaa/manifest"
@@ -18,8 +20,20 @@ import (
 
 type waitCommand struct {
 	refArg
-	Canary  bool          `help:"Be content when the canaries are healthy and wait to be promoted."`
-	Timeout time.Duration `default:"15m" help:"Give up after so long; 0 never."`
+	Canary  bool
+	Timeout time.Duration
+}
+
+func newWaitCommand(p *invocation) *cobra.Command {
+	c := new(waitCommand)
+	cmd := &cobra.Command{
+		Use: "wait <app>/<name>", Short: "Wait until a container is as its manifest wants it, or cannot be",
+		Example: "dokkaacfg wait dummy/nginx --timeout=2m && echo all instances are healthy",
+		Args:    exactly(&c.Of), ValidArgsFunction: p.completeContainers, RunE: p.run(c.Run),
+	}
+	cmd.Flags().BoolVar(&c.Canary, "canary", false, "be content when the canaries are healthy and wait to be promoted")
+	cmd.Flags().DurationVar(&c.Timeout, "timeout", 15*time.Minute, "give up after so long; 0 never")
+	return cmd
 }
 
 // refusalPatience is how long an error in the status may be about the manifest before.

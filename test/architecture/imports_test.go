@@ -72,6 +72,9 @@ var only = []struct {
 	{"github.com/fsouza/go-dockerclient", "only the Docker adapters speak to Docker",
 		[]string{"internal/docker", "conductor/engine", "ambassador", "dokkaacfg", "internal/vhost"}},
 	{"github.com/robfig/cron/v3", "what a schedule means is the manifest's to say", []string{"manifest"}},
+	{"github.com/spf13/cobra", "a daemon has settings, not commands (docs/adr/0026)", []string{"dokkaacfg"}},
+	{"github.com/alecthomas/kong", "the command line has commands, which are cobra's (docs/adr/0026)",
+		[]string{"internal/daemon", "skydns", "images", "test/bench"}},
 	{"github.com/google/nftables", "only the firewall writes firewall rules", []string{"conductor/firewall"}},
 	{"github.com/mdlayher/netlink", "only the firewall has the capability that this takes", []string{"conductor/firewall"}},
 }

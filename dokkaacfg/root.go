@@ -1,0 +1,79 @@
+package dokkaacfg
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dokkaa/dokkaa/internal/daemon"
+)
+
+// newRoot is the tree of all commands.
+func newRoot(p *invocation) *cobra.Command {
+	root := group("dokkaacfg", "Make, grow, show and remove Dokkaa clusters, and look after what runs on them")
+	root.Version = daemon.Version()
+	root.SetVersionTemplate("dokkaacfg {{.Version}}\n")
+	// Main says what is wrong, once; a page of help after it would hide that.
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetIn(p.in)
+	root.SetOut(p.out)
+	root.SetErr(p.errOut)
+	addGroup(root, "clusters", "Clusters:", newUpCommand(p), newStatusCommand(p), newDownCommand(p), newDemoCommand(p), newSettingsCommand(p), newEventsCommand(p))
+	addGroup(root, "apps", "Applications:", newScaleCommand(p), newWaitCommand(p), newPromoteCommand(p))
+	addGroup(root, "parts", "Hosts, and what containers use:", newHostCommand(p), newVolumeCommand(p), newSecretCommand(p), newConfigCommand(p))
+	flags := root.PersistentFlags()
+	flags.StringVar(&p.Provider, "provider", "local", "where the hosts are: local")
+	flags.StringVar(&p.Cluster, "cluster", "local", "`name` of the cluster")
+	flags.TextVar(&p.Subnet, "subnet", p.Subnet, "`network` of the virtual hosts; default 10.101.0.0/24. Two clusters on one machine need two")
+	flags.StringVar(&p.StateDir, "state-dir", "/var/lib/dokkaa", "`directory` of what is kept about clusters, one directory each")
+	flags.BoolVar(&p.Verbose, "verbose", false, "log what happens in detail")
+	indentExamples(root)
+	return root
+}
+
+// group is a command that does nothing but hold others.
+func group(name, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: name, Short: short,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			says := fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
+			if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+				says += "; is it " + strings.Join(similar, " or ") + "?"
+			}
+			return usageError{says}
+		},
+		SuggestionsMinimumDistance: 2,
+		Args:                       cobra.ArbitraryArgs,
+		DisableFlagsInUseLine:      true,
+	}
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+// addGroup adds commands that the help shows together.
+func addGroup(root *cobra.Command, id, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: id, Title: title})
+	for _, cmd := range commands {
+		cmd.GroupID = id
+		root.AddCommand(cmd)
+	}
+}
+
+// indentExamples makes the examples look as the rest of the help does.
+func indentExamples(cmd *cobra.Command) {
+	if cmd.Example != "" {
+		cmd.Example = "  " + strings.ReplaceAll(cmd.Example, "\n", "\n  ")
+	}
+	for _, sub := range cmd.Commands() {
+		indentExamples(sub)
+	}
+}
+
+// yesFlag is that of the commands that remove something.
+func yesFlag(cmd *cobra.Command, yes *bool) {
+	cmd.Flags().BoolVar(yes, "yes", false, "do not ask")
+}
