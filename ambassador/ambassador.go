@@ -36,7 +36,6 @@ type Ambassador struct {
 
 	callers   *callers
 	resolver  *resolver
-	loads     *loads
 	dialer    net.Dialer
 	relay     relay.Relay
 	listeners *listeners
@@ -66,7 +65,6 @@ func newAmbassador(settings Settings, env daemon.Env, e engine) *Ambassador {
 		log:      env.Log,
 		metrics:  newMetrics(env.Metrics),
 		ledger:   ledger.New(),
-		loads:    newLoads(),
 		dialer:   net.Dialer{KeepAliveConfig: relay.KeepAlive},
 		refusals: newRefusals(env.Log),
 		slots:    make(chan struct{}, settings.MaxConnections),

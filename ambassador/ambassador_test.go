@@ -13,6 +13,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/dokkaa/dokkaa/ambassador/backend"
 	"github.com/dokkaa/dokkaa/internal/docker"
 )
 
@@ -87,7 +88,7 @@ func TestManyLinesAtOnceShareAListing(t *testing.T) {
 func TestTheNextBackendIsTriedOnADialError(t *testing.T) {
 	h := startHouse(t, nil)
 	first := closedPort(t)
-	first.priority = 1 // it would always be the first
+	first.Priority = 1 // it would always be the first
 	h.link("127.0.0.2", first, startBackend(t, "127.0.0.1:0", say("page")))
 	for range 3 {
 		h.wantAnswer("127.0.0.2", "page")
@@ -324,7 +325,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 
 func TestConnectionsSpreadOverEndpoints(t *testing.T) {
 	h := startHouse(t, nil)
-	var endpoints []endpoint
+	var endpoints []backend.Endpoint
 	for _, name := range []string{"a", "b", "c", "d"} {
 		endpoints = append(endpoints, startBackend(t, "127.0.0.1:0", say(name)))
 	}

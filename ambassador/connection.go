@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/dokkaa/dokkaa/ambassador/backend"
 	"github.com/dokkaa/dokkaa/ambassador/ledger"
 	"github.com/dokkaa/dokkaa/ambassador/relay"
 )
@@ -39,8 +40,8 @@ type connection struct {
 	service   string // DNS name that the caller may reach, likewise
 	round     round
 
-	endpoint netip.AddrPort
-	closed   func()          // takes the connection off its endpoint's load
+	choice   backend.Choice
+	endpoint netip.AddrPort  // of the choice
 	account  *ledger.Backend // of the endpoint
 	began    time.Time       // of the dial, and then of the bytes
 	dialled  time.Duration   // how long the endpoint took to accept
@@ -91,6 +92,7 @@ func (c *connection) Opened() {
 	now := time.Now()
 	c.dialled, c.began, c.open = now.Sub(c.began), now, true
 	c.account.Opened(c.dialled)
+	c.choice.Accepted()
 }
 
 // Connect dials endpoints until one accepts. What Choose and Failed found counts.
@@ -121,9 +123,7 @@ func (c *connection) Carried(up, down int64) {
 
 // End gives back what the connection had.
 func (c *connection) End(err error) {
-	if c.closed != nil {
-		c.closed()
-	}
+	c.choice.Release()
 	if c.open {
 		lasted := time.Since(c.began)
 		c.account.Closed(lasted)

@@ -63,9 +63,6 @@ func (a *Ambassador) table(now time.Time) table {
 	if err := a.Ready(); err != nil {
 		t.Error = err.Error()
 	}
-	for _, service := range t.Services {
-		a.loads.describe(service.Endpoints, now)
-	}
 	return t
 }
 
@@ -86,21 +83,11 @@ func (r *resolver) table(now time.Time) []tableService {
 	rows := make([]tableService, 0, len(r.answers))
 	for name, known := range r.answers {
 		service := tableService{Name: name, Fresh: now.Before(known.fresh), Endpoints: []tableEndpoint{}}
-		for _, e := range known.pool.all {
-			service.Endpoints = append(service.Endpoints, tableEndpoint{Address: e.addr, Priority: e.priority, Weight: e.weight})
+		for _, e := range known.pool.Status() {
+			service.Endpoints = append(service.Endpoints, tableEndpoint{e.Addr, e.Priority, e.Weight, e.Open, e.SetAside})
 		}
 		rows = append(rows, service)
 	}
 	slices.SortFunc(rows, func(a, b tableService) int { return cmp.Compare(a.Name, b.Name) })
 	return rows
-}
-
-// describe fills in how busy the endpoints are.
-func (l *loads) describe(endpoints []tableEndpoint, now time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i := range endpoints {
-		e := endpoint{addr: endpoints[i].Address}
-		endpoints[i].Open, endpoints[i].SetAside = l.busy(e), l.holdsAgainst(e, now)
-	}
 }

@@ -58,7 +58,7 @@ func TestConnectionsAreCountedByServiceAndBackend(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := ledger.ServiceReport{App: "shop", Service: "web", Opened: 1, Up: 4, Down: 4,
-		Backends: []ledger.BackendReport{{Address: backend.addr.String(), Opened: 1, Up: 4, Down: 4}}}
+		Backends: []ledger.BackendReport{{Address: backend.Addr.String(), Opened: 1, Up: 4, Down: 4}}}
 	eventually(t, func() error {
 		if r := h.report(); fmt.Sprint(r.Services) != fmt.Sprint([]ledger.ServiceReport{want}) {
 			return fmt.Errorf("got %+v, want %+v", r.Services, want)
@@ -106,7 +106,7 @@ func TestTheTableOfCallersIsForThisHostAlone(t *testing.T) {
 		t.Fatalf("services %+v", got.Services)
 	}
 	for _, e := range got.Services[0].Endpoints {
-		if e.SetAside != (e.Address == closed.addr) {
+		if e.SetAside != (e.Address == closed.Addr) {
 			t.Errorf("endpoint %+v", e)
 		}
 	}
@@ -140,7 +140,7 @@ func TestTheAccessLogHasALineForEachConnection(t *testing.T) {
 	h.link("127.0.0.2", backend)
 	h.wantAnswer("127.0.0.2", "page")
 	eventually(t, func() error {
-		for _, want := range []string{"container=crawler", "service=web.shop.skydns.local", "endpoint=" + backend.addr.String(), "up=0 down=4", "ended=orderly"} {
+		for _, want := range []string{"container=crawler", "service=web.shop.skydns.local", "endpoint=" + backend.Addr.String(), "up=0 down=4", "ended=orderly"} {
 			if !strings.Contains(log.String(), want) {
 				return errors.New("no " + want + " in " + log.String())
 			}

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dokkaa/dokkaa/ambassador/backend"
 	"github.com/dokkaa/dokkaa/ambassador/relay"
 )
 
@@ -28,7 +29,7 @@ var errCrowd = fmt.Errorf("%d connections of this container wait for an endpoint
 
 // round is the dials after one look-up.
 type round struct {
-	pool  *pool // nil before the look-up
+	pool  *backend.Pool // nil before the look-up
 	tried []netip.AddrPort
 	errs  []error // why they could not be dialled
 }
@@ -65,16 +66,16 @@ func (c *connection) connect(ctx context.Context) (*net.TCPConn, error) {
 }
 
 // dialRound dials until one accepts: what is left of a round that has begun, or else what the look-up finds.
-func (c *connection) dialRound(ctx context.Context, lookup func(context.Context, string) (*pool, error)) (*net.TCPConn, error) {
+func (c *connection) dialRound(ctx context.Context, lookup func(context.Context, string) (*backend.Pool, error)) (*net.TCPConn, error) {
 	if len(c.round.tried) == 0 {
-		backends, err := lookup(ctx, c.service)
+		pool, err := lookup(ctx, c.service)
 		if err != nil {
 			return nil, err
 		}
-		if len(backends.all) == 0 {
+		if pool.Len() == 0 {
 			return nil, fmt.Errorf("%s has no endpoint", c.service)
 		}
-		c.round.pool = backends
+		c.round.pool = pool
 	}
 	for {
 		addr, ok := c.next()
@@ -101,21 +102,19 @@ func (c *connection) next() (netip.AddrPort, bool) {
 	if len(c.round.tried) == maxDials {
 		return netip.AddrPort{}, false
 	}
-	e, ok := c.a.loads.next(c.round.pool, c.round.tried)
+	now := time.Now()
+	choice, ok := c.round.pool.Choose("", c.round.tried, now)
 	if !ok {
 		return netip.AddrPort{}, false
 	}
-	c.endpoint = e.addr
-	c.closed = c.a.loads.opened(c.endpoint)
+	c.choice, c.endpoint, c.began = choice, choice.Endpoint().Addr, now
 	c.account = c.a.ledger.Service(c.service).Backend(c.endpoint)
-	c.began = time.Now()
 	return c.endpoint, true
 }
 
 // missed notes that the endpoint could not be dialled.
 func (c *connection) missed(err error) {
-	c.closed()
-	c.closed = nil
+	defer c.choice.Release()
 	c.round.tried = append(c.round.tried, c.endpoint)
 	c.round.errs = append(c.round.errs, err)
 	if errors.Is(err, context.Canceled) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
@@ -123,7 +122,7 @@ func (c *connection) missed(err error) {
 	}
 	c.a.metrics.dialErrors.Inc()
 	c.account.Failed()
-	c.a.loads.refused(c.endpoint)
+	c.choice.Failed(time.Now())
 }
 
 func (c *connection) dial(ctx context.Context, addr netip.AddrPort) (*net.TCPConn, error) {

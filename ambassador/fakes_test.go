@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/dokkaa/dokkaa/ambassador/backend"
 	"github.com/dokkaa/dokkaa/internal/docker"
 )
 
@@ -136,7 +137,7 @@ func (f *fakeEngine) tell(event docker.Event) {
 }
 
 // startBackend listens on a free port of addr and hands each connection to serve.
-func startBackend(t *testing.T, addr string, serve func(*net.TCPConn)) endpoint {
+func startBackend(t *testing.T, addr string, serve func(*net.TCPConn)) backend.Endpoint {
 	t.Helper()
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -159,7 +160,7 @@ func startBackend(t *testing.T, addr string, serve func(*net.TCPConn)) endpoint 
 		listener.Close()
 		group.Wait()
 	})
-	return endpoint{addr: listener.Addr().(*net.TCPAddr).AddrPort(), priority: 10, weight: 100}
+	return backend.Endpoint{Addr: listener.Addr().(*net.TCPAddr).AddrPort(), Priority: 10, Weight: 100}
 }
 
 // say is a backend that says who it is.
@@ -178,7 +179,7 @@ func echo(conn *net.TCPConn) {
 
 // closedPort is an endpoint that refuses connections: bound, so that nobody else gets it, but
 // not listening.
-func closedPort(t *testing.T) endpoint {
+func closedPort(t *testing.T) backend.Endpoint {
 	t.Helper()
 	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -194,7 +195,7 @@ func closedPort(t *testing.T) endpoint {
 		t.Fatal(err)
 	}
 	port := uint16(addr.(*unix.SockaddrInet4).Port)
-	return endpoint{addr: netip.AddrPortFrom(netip.AddrFrom4(loopback), port), priority: 10, weight: 100}
+	return backend.Endpoint{Addr: netip.AddrPortFrom(netip.AddrFrom4(loopback), port), Priority: 10, Weight: 100}
 }
 
 // abort closes the connection by a reset.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dokkaa/dokkaa/ambassador/backend"
 	"github.com/dokkaa/dokkaa/internal/daemon"
 	"github.com/dokkaa/dokkaa/internal/docker"
 )
@@ -84,7 +85,7 @@ func testEnv() daemon.Env {
 }
 
 // link runs a container at addr that may reach the endpoints as service "web".
-func (h *house) link(addr string, endpoints ...endpoint) {
+func (h *house) link(addr string, endpoints ...backend.Endpoint) {
 	h.t.Helper()
 	h.dns.set("web.shop.skydns.local", endpoints...)
 	h.engine.start("crawler", addr, map[int]string{h.port: "web.shop.skydns.local"})

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/dokkaa/dokkaa/ambassador/backend"
 )
 
 // fakeDNS is a name server on a free port.
@@ -15,7 +17,7 @@ type fakeDNS struct {
 	servers []*dns.Server
 
 	mu        sync.Mutex
-	records   map[string][]endpoint
+	records   map[string][]backend.Endpoint
 	rcode     int
 	truncate  bool // over UDP
 	bare      bool // without additional records
@@ -25,7 +27,7 @@ type fakeDNS struct {
 
 func startDNS(t *testing.T) *fakeDNS {
 	t.Helper()
-	f := &fakeDNS{records: make(map[string][]endpoint)}
+	f := &fakeDNS{records: make(map[string][]backend.Endpoint)}
 	var packets net.PacketConn
 	var listener net.Listener
 	eventually(t, func() (err error) { // the UDP port may be another's TCP port
@@ -63,7 +65,7 @@ func (f *fakeDNS) stop() {
 	}
 }
 
-func (f *fakeDNS) set(name string, endpoints ...endpoint) {
+func (f *fakeDNS) set(name string, endpoints ...backend.Endpoint) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.records[dns.Fqdn(name)] = endpoints
@@ -104,10 +106,10 @@ func (f *fakeDNS) ServeDNS(w dns.ResponseWriter, question *dns.Msg) {
 		reply.Truncated = true
 	default:
 		for _, e := range endpoints {
-			target := strings.ReplaceAll(e.addr.Addr().String(), ".", "-") + ".Hosts.test."
+			target := strings.ReplaceAll(e.Addr.Addr().String(), ".", "-") + ".Hosts.test."
 			reply.Answer = append(reply.Answer, &dns.SRV{
 				Hdr:      dns.RR_Header{Name: q.Name, Rrtype: dns.TypeSRV, Class: dns.ClassINET, Ttl: 5},
-				Priority: e.priority, Weight: e.weight, Port: e.addr.Port(), Target: target,
+				Priority: e.Priority, Weight: e.Weight, Port: e.Addr.Port(), Target: target,
 			})
 			if !f.bare {
 				reply.Extra = append(reply.Extra, addressRecord(strings.ToLower(target)))

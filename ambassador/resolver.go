@@ -12,6 +12,8 @@ import (
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/dokkaa/dokkaa/ambassador/backend"
 )
 
 // Times of the resolver.
@@ -24,14 +26,9 @@ const (
 
 	maxTTL = time.Second // an answer is used that long, or for its own TTL if that is shorter
 	maxAge = time.Hour   // and that long if the name server fails
-)
 
-// endpoint is where an instance of a service can be reached.
-type endpoint struct {
-	addr     netip.AddrPort
-	priority uint16
-	weight   uint16
-}
+	slowStart = 10 * time.Second // of a new endpoint
+)
 
 // resolver asks the name server for the endpoints of a service, and remembers what it said.
 type resolver struct {
@@ -45,7 +42,7 @@ type resolver struct {
 }
 
 type answer struct {
-	pool  *pool
+	pool  *backend.Pool
 	fresh time.Time // until when it is used without asking
 	old   time.Time // until when it is used if the name server fails
 }
@@ -56,7 +53,7 @@ func newResolver(server func() (string, error), errs prometheus.Counter) *resolv
 
 // lookup returns the endpoints of the service: as remembered if that is fresh, as the name
 // server says, or, if that fails, as it said last. No endpoint is not an error but an answer.
-func (r *resolver) lookup(ctx context.Context, name string) (*pool, error) {
+func (r *resolver) lookup(ctx context.Context, name string) (*backend.Pool, error) {
 	if known, ok := r.fresh(name); ok {
 		return known, nil
 	}
@@ -69,22 +66,22 @@ func (r *resolver) lookup(ctx context.Context, name string) (*pool, error) {
 }
 
 // fresh returns what is remembered if it needs no question.
-func (r *resolver) fresh(name string) (*pool, bool) {
+func (r *resolver) fresh(name string) (*backend.Pool, bool) {
 	known, ok := r.remembered(name)
 	return known.pool, ok && time.Now().Before(known.fresh)
 }
 
 // refresh is lookup for somebody to whom the remembered answer was of no use.
-func (r *resolver) refresh(ctx context.Context, name string) (*pool, error) {
+func (r *resolver) refresh(ctx context.Context, name string) (*backend.Pool, error) {
 	return r.ask(ctx, "refresh "+name, name, 2, queryTimeout)
 }
 
 // ask asks the name server, once for all who do so under the same key at the same time.
-func (r *resolver) ask(ctx context.Context, key, name string, attempts int, timeout time.Duration) (*pool, error) {
+func (r *resolver) ask(ctx context.Context, key, name string, attempts int, timeout time.Duration) (*backend.Pool, error) {
 	result, err, _ := r.flights.Do(key, func() (any, error) {
 		var err error
 		for range attempts {
-			var endpoints []endpoint
+			var endpoints []backend.Endpoint
 			var ttl time.Duration
 			if endpoints, ttl, err = r.query(ctx, name, timeout); err == nil {
 				return r.remember(name, endpoints, ttl), nil
@@ -99,7 +96,7 @@ func (r *resolver) ask(ctx context.Context, key, name string, attempts int, time
 	if err != nil {
 		return nil, err
 	}
-	return result.(*pool), nil
+	return result.(*backend.Pool), nil
 }
 
 func (r *resolver) remembered(name string) (answer, bool) {
@@ -109,8 +106,7 @@ func (r *resolver) remembered(name string) (answer, bool) {
 	return known, ok && time.Now().Before(known.old)
 }
 
-func (r *resolver) remember(name string, endpoints []endpoint, ttl time.Duration) *pool {
-	known := newPool(endpoints)
+func (r *resolver) remember(name string, endpoints []backend.Endpoint, ttl time.Duration) *backend.Pool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
@@ -119,6 +115,11 @@ func (r *resolver) remember(name string, endpoints []endpoint, ttl time.Duration
 			delete(r.answers, other)
 		}
 	}
+	known := r.answers[name].pool
+	if known == nil {
+		known = backend.New(now, slowStart)
+	}
+	known = known.Renew(endpoints, now)
 	r.answers[name] = answer{pool: known, fresh: now.Add(min(ttl, maxTTL)), old: now.Add(maxAge)}
 	return known
 }
@@ -139,7 +140,7 @@ func (r *resolver) postpone(name string) (answer, bool) {
 }
 
 // query asks the name server once.
-func (r *resolver) query(ctx context.Context, name string, timeout time.Duration) ([]endpoint, time.Duration, error) {
+func (r *resolver) query(ctx context.Context, name string, timeout time.Duration) ([]backend.Endpoint, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	reply, err := r.exchange(ctx, name, dns.TypeSRV)
@@ -148,7 +149,7 @@ func (r *resolver) query(ctx context.Context, name string, timeout time.Duration
 	}
 	ttl := maxTTL
 	addrs := addressesOf(reply.Extra)
-	var endpoints []endpoint
+	var endpoints []backend.Endpoint
 	for _, record := range reply.Answer {
 		srv, ok := record.(*dns.SRV)
 		if !ok {
@@ -164,7 +165,7 @@ func (r *resolver) query(ctx context.Context, name string, timeout time.Duration
 			addrs[target] = addressesOf(reply.Answer)[target]
 		}
 		for _, addr := range addrs[target] {
-			endpoints = append(endpoints, endpoint{netip.AddrPortFrom(addr, srv.Port), srv.Priority, srv.Weight})
+			endpoints = append(endpoints, backend.Endpoint{Addr: netip.AddrPortFrom(addr, srv.Port), Priority: srv.Priority, Weight: srv.Weight})
 		}
 	}
 	return endpoints, ttl, nil

@@ -9,16 +9,26 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/dokkaa/dokkaa/ambassador/backend"
 )
+
+// endpointsOf are those of the pool.
+func endpointsOf(p *backend.Pool) (endpoints []backend.Endpoint) {
+	for _, s := range p.Status() {
+		endpoints = append(endpoints, s.Endpoint)
+	}
+	return endpoints
+}
 
 func newTestResolver(server string) *resolver {
 	return newResolver(func() (string, error) { return server, nil }, newMetrics(testEnv().Metrics).dnsErrors)
 }
 
 func TestLookupReadsEveryFormOfAnswer(t *testing.T) {
-	want := []endpoint{
-		{addr: netip.MustParseAddrPort("192.0.2.1:32768"), priority: 10, weight: 50},
-		{addr: netip.MustParseAddrPort("192.0.2.2:32769"), priority: 20, weight: 100},
+	want := []backend.Endpoint{
+		{Addr: netip.MustParseAddrPort("192.0.2.1:32768"), Priority: 10, Weight: 50},
+		{Addr: netip.MustParseAddrPort("192.0.2.2:32769"), Priority: 20, Weight: 100},
 	}
 	for name, change := range map[string]func(*fakeDNS){
 		"with addresses":    func(*fakeDNS) {},
@@ -31,7 +41,7 @@ func TestLookupReadsEveryFormOfAnswer(t *testing.T) {
 			server.set("web.shop.skydns.local", want...)
 			server.change(change)
 			got, err := newTestResolver(server.addr).lookup(t.Context(), "web.shop.skydns.local")
-			if err != nil || !reflect.DeepEqual(got.all, want) {
+			if err != nil || !reflect.DeepEqual(endpointsOf(got), want) {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		})
@@ -41,7 +51,7 @@ func TestLookupReadsEveryFormOfAnswer(t *testing.T) {
 func TestAnswersAreRememberedForAMoment(t *testing.T) {
 	checkLeaks(t)
 	server := startDNS(t)
-	server.set("web.shop.skydns.local", endpoint{addr: netip.MustParseAddrPort("192.0.2.1:80")})
+	server.set("web.shop.skydns.local", backend.Endpoint{Addr: netip.MustParseAddrPort("192.0.2.1:80")})
 	r := newTestResolver(server.addr)
 	for range 10 {
 		if _, err := r.lookup(t.Context(), "web.shop.skydns.local"); err != nil {
@@ -68,7 +78,7 @@ func TestNoAnswerIsAnError(t *testing.T) {
 		t.Errorf("asked %d times, want a second try", n)
 	}
 	server.change(func(f *fakeDNS) { f.rcode = dns.RcodeSuccess })
-	if got, err := r.lookup(t.Context(), "web.shop.skydns.local"); err != nil || len(got.all) != 0 {
+	if got, err := r.lookup(t.Context(), "web.shop.skydns.local"); err != nil || got.Len() != 0 {
 		t.Errorf("a name that is not there: %v, %v", got, err)
 	}
 	unknown := errors.New("no address yet")
@@ -80,7 +90,7 @@ func TestNoAnswerIsAnError(t *testing.T) {
 
 func TestOldAnswersAreForgotten(t *testing.T) {
 	r := newTestResolver("127.0.0.1:1")
-	r.remember("web", []endpoint{{}}, time.Second)
+	r.remember("web", []backend.Endpoint{{}}, time.Second)
 	known := r.answers["web"]
 	known.fresh, known.old = time.Now().Add(-maxAge), time.Now().Add(-time.Second)
 	r.answers["web"] = known
