@@ -32,12 +32,13 @@ type Provider interface {
 	// Remove removes a host with its disk, and is done when it is gone. One that is not there is
 	// no error.
 	Remove(ctx context.Context, name string) error
-	// RemoveAll removes everything that List returns, and is done when it is gone.
+	// RemoveAll removes everything that List returns but what is kept, and is done when it is gone.
 	RemoveAll(ctx context.Context) error
 }
 
 // Inventory is what exists of a cluster.
 type Inventory struct {
-	Hosts  []Host   // by name
+	Hosts  []Host   // by number
 	Others []string // what belongs to them, in words: "firewall web", "volume data of 10 GiB"
+	Kept   []string // what RemoveAll leaves, in words with the reason, though it may look like theirs
 }

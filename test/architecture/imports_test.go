@@ -75,6 +75,8 @@ var only = []struct {
 	{"github.com/spf13/cobra", "a daemon has settings, not commands (docs/adr/0026)", []string{"dokkaacfg"}},
 	{"github.com/alecthomas/kong", "the command line has commands, which are cobra's (docs/adr/0026)",
 		[]string{"internal/daemon", "skydns", "images", "test/bench"}},
+	{"github.com/digitalocean/godo", "only the provider speaks to DigitalOcean", []string{"dokkaacfg/digitalocean"}},
+	{"github.com/getkin/kin-openapi/openapi3", "descriptions of APIs are for tests", []string{"internal/digitaloceantest"}},
 	{"github.com/google/nftables", "only the firewall writes firewall rules", []string{"conductor/firewall"}},
 	{"github.com/mdlayher/netlink", "only the firewall has the capability that this takes", []string{"conductor/firewall"}},
 }
