@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"net/url"
 	"sync"
 	"time"
 
+	"github.com/dokkaa/dokkaa/ambassador/handover"
 	"github.com/dokkaa/dokkaa/ambassador/ledger"
 	"github.com/dokkaa/dokkaa/ambassador/relay"
 	"github.com/dokkaa/dokkaa/internal/daemon"
@@ -39,6 +41,7 @@ type Ambassador struct {
 	dialer    net.Dialer
 	relay     relay.Relay
 	listeners *listeners
+	post      *handover.Post
 	refusals  *refusals
 
 	slots       chan struct{} // one for each open connection
@@ -77,6 +80,7 @@ func newAmbassador(settings Settings, env daemon.Env, e engine) *Ambassador {
 		return e.Running(ctx, labelCluster)
 	}, env.Log, a.metrics.listErrors)
 	a.listeners = newListeners(settings.PortRange, a.settings.listenOn(), a.accept, env.Log)
+	a.post = handover.New(handover.Settings{Name: settings.Handover, Server: a.listeners, Ready: a.callers.ready, Log: env.Log})
 	a.resolver = newResolver(func() (string, error) {
 		return a.settings.nameServer(a.listeners.address())
 	}, a.metrics.dnsErrors)
@@ -92,6 +96,9 @@ func (a *Ambassador) Ready() error {
 
 // Addrs returns the addresses that are listened on now.
 func (a *Ambassador) Addrs() []netip.AddrPort { return a.listeners.addrs() }
+
+// Turn waits until this ambassador serves, and returns a context that ends when another does.
+func (a *Ambassador) Turn(ctx context.Context) (context.Context, error) { return a.post.Turn(ctx) }
 
 // Run serves until ctx ends, then lets open connections go on for the drain timeout, and
 // closes them. It may be called once.
@@ -114,7 +121,12 @@ func (a *Ambassador) Run(ctx context.Context) error {
 			a.log.Error("events of Docker ended", "err", err)
 		}
 	})
-	a.listeners.run(ctx)
+	patience := time.AfterFunc(math.MaxInt64, a.stop)
+	defer patience.Stop()
+	defer context.AfterFunc(ctx, func() { patience.Reset(a.settings.DrainTimeout) })()
+	group.Go(func() { a.listeners.run(ctx) })
+	a.post.Run(ctx)
+	a.listeners.close()
 	a.drain()
 	a.stop()
 	group.Wait()
@@ -137,12 +149,11 @@ func (a *Ambassador) accept(listener *net.TCPListener) (stop func(), err error) 
 	return a.relay.Accept(listener)
 }
 
-// drain waits until no connection is open, for as long as the settings want.
+// drain waits until no connection is open. That they are not for longer than the settings want is
+// for others to see to.
 func (a *Ambassador) drain() {
 	if open := len(a.slots); open > 0 {
 		a.log.Info("draining connections", "open", open, "timeout", a.settings.DrainTimeout)
 	}
-	patience := time.AfterFunc(a.settings.DrainTimeout, a.stop)
-	defer patience.Stop()
 	a.connections.Wait()
 }

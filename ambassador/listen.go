@@ -13,11 +13,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/dokkaa/dokkaa/ambassador/handover"
 	"github.com/dokkaa/dokkaa/ambassador/relay"
 )
 
 // lookEvery is how often to look for the address, and for ports that were taken.
 const lookEvery = time.Second
+
+var errNotServing = errors.New("not listening yet")
 
 // listeners accepts connections on a range of ports of an address that may come and go.
 type listeners struct {
@@ -26,16 +29,14 @@ type listeners struct {
 	accept func(*net.TCPListener) (stop func(), err error)
 	log    *slog.Logger
 
-	mu    sync.Mutex
-	bound netip.Addr
-	open  map[int]door // by port of the range
-	err   error        // why not every port is open
-}
+	work sync.Mutex // held while listeners are opened, closed or handed over
 
-// door is an open listener.
-type door struct {
-	addr netip.AddrPort
-	stop func() // returns when nothing is accepted any more
+	mu        sync.Mutex
+	serving   bool // or another process does
+	bound     netip.Addr
+	open      map[int]door                       // by port of the range
+	inherited map[netip.AddrPort]handover.Socket // to open doors with
+	err       error                              // why not every port is open
 }
 
 func newListeners(ports PortRange, addr func() (netip.Addr, error), accept func(*net.TCPListener) (func(), error), log *slog.Logger) *listeners {
@@ -45,7 +46,9 @@ func newListeners(ports PortRange, addr func() (netip.Addr, error), accept func(
 		accept: accept,
 		log:    log,
 		open:   make(map[int]door),
-		err:    errors.New("not listening yet"),
+		err:    errNotServing,
+
+		inherited: make(map[netip.AddrPort]handover.Socket),
 	}
 }
 
@@ -76,24 +79,31 @@ func (l *listeners) addrs() []netip.AddrPort {
 	return addrs
 }
 
-// run listens until ctx ends. When it returns, the listeners are closed and no connection is
-// accepted any more.
+// run keeps the listeners in line with the address until ctx ends, from the first Serve on.
 func (l *listeners) run(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		l.look(ctx)
 		select {
 		case <-ctx.Done():
-			l.unbind()
 			return
 		case <-tick.C:
+			l.look(ctx)
 		}
 	}
 }
 
 // look brings the listeners in line with the address.
 func (l *listeners) look(ctx context.Context) {
+	l.work.Lock()
+	defer l.work.Unlock()
+	if l.isServing() {
+		l.align(ctx)
+	}
+}
+
+// align is look while work is held.
+func (l *listeners) align(ctx context.Context) {
 	addr, err := l.addr()
 	if err == nil && addr == l.address() && l.ready() == nil {
 		return
@@ -125,17 +135,12 @@ func (l *listeners) bind(ctx context.Context, addr netip.Addr) error {
 		if _, ok := l.open[port]; ok {
 			continue
 		}
-		listener, err := listen(ctx, netip.AddrPortFrom(addr, uint16(port)))
+		door, err := l.openDoor(ctx, netip.AddrPortFrom(addr, uint16(port)))
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		stop, err := l.accept(listener)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		l.open[port] = door{listener.Addr().(*net.TCPAddr).AddrPort(), stop}
+		l.open[port] = door
 	}
 	if len(errs) > 3 {
 		errs = append(errs[:3], fmt.Errorf("and %d more", len(errs)-3))
@@ -148,7 +153,7 @@ func (l *listeners) unbind() {
 	l.mu.Lock()
 	var stopping sync.WaitGroup
 	for _, door := range l.open {
-		stopping.Go(door.stop)
+		stopping.Go(door.close)
 	}
 	clear(l.open)
 	l.bound = netip.Addr{}

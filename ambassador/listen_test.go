@@ -45,10 +45,12 @@ func startListeners(t *testing.T, ports PortRange, b *bridge) *listeners {
 	l := newListeners(ports, b.get, accept, testEnv().Log)
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
+	l.Serve(ctx, nil)
 	group.Go(func() { l.run(ctx) })
 	t.Cleanup(func() {
 		cancel()
 		group.Wait()
+		l.close()
 	})
 	return l
 }

@@ -31,11 +31,11 @@ func (l *loop) listen(d *door) {
 	l.control(unix.EPOLL_CTL_ADD, d.fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, Fd: int32(d.fd), Pad: ofDoor})
 }
 
-// shut takes what waits at the door, and leaves it.
+// shut leaves the door, and takes what waits there: of what came before, perhaps nobody else was told.
 func (l *loop) shut(d *door) {
+	l.control(unix.EPOLL_CTL_DEL, d.fd, nil)
 	for l.until.IsZero() && l.acceptOne(d) {
 	}
-	l.control(unix.EPOLL_CTL_DEL, d.fd, nil)
 	l.doors = slices.DeleteFunc(l.doors, func(other *door) bool { return other == d })
 }
 

@@ -52,6 +52,14 @@ type LameDuck interface {
 	LameDuck() time.Duration
 }
 
+// Turns is what a Daemon has that may run beside another of its kind at the same --http-addr, which
+// is that one's who serves.
+type Turns interface {
+	// Turn waits until the daemon serves, and returns a context that ends when another does in its
+	// place. It errs when ctx ends.
+	Turn(ctx context.Context) (context.Context, error)
+}
+
 // Info describes a daemon to Main.
 type Info struct {
 	Name        string // of the binary
@@ -133,18 +141,18 @@ func serve(info Info, common *Settings, log *slog.Logger, build func(Env) (Daemo
 	if err != nil {
 		return err
 	}
-	operations, err := listenOperations(common.HTTPAddr, operationsHandler(ctx, d, registry))
+	operate, err := operations(common.HTTPAddr, operationsHandler(ctx, d, registry), d)
 	if err != nil {
 		return err
 	}
-	log.Info(info.Name+" starts", "version", Version(), "operations", operations.Addr())
+	log.Info(info.Name+" starts", "version", Version(), "operations", common.HTTPAddr)
 	serving, endServing := afterLameDuck(ctx, d)
 	defer endServing()
 	group, serving := errgroup.WithContext(serving)
 	// The operations are there until the daemon has ended.
 	operating, endOperations := context.WithCancel(context.Background())
 	defer endOperations()
-	group.Go(func() error { return operations.run(operating) })
+	group.Go(func() error { return operate(operating) })
 	group.Go(func() error {
 		defer endOperations()
 		if err := d.Run(serving); err != nil && !errors.Is(err, context.Canceled) {

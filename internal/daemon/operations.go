@@ -7,33 +7,67 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// operations is the HTTP server of /healthz, /readyz and /metrics.
-type operations struct {
-	listener net.Listener
-	server   *http.Server
-}
+// addressPause is how often to try an address that whoever had the last turn has not left yet.
+const addressPause = 50 * time.Millisecond
 
-func listenOperations(addr string, handler http.Handler) (*operations, error) {
-	listener, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("listen for operations: %w", err)
+// operations listens at the address, and returns what serves there until its context ends. A
+// daemon that takes turns with others has the address only during its own.
+func operations(addr string, handler http.Handler, d Daemon) (run func(context.Context) error, err error) {
+	turns, ok := d.(Turns)
+	if !ok {
+		listener, err := net.Listen("tcp", addr)
+		if err != nil {
+			return nil, fmt.Errorf("listen for operations: %w", err)
+		}
+		return func(ctx context.Context) error { return serveOperations(ctx, listener, handler) }, nil
 	}
-	return &operations{listener: listener, server: &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}}, nil
+	return func(ctx context.Context) error {
+		for {
+			turn, err := turns.Turn(ctx)
+			if err != nil {
+				return nil // ctx ended
+			}
+			if err := takeTurn(ctx, turn, addr, handler); err != nil {
+				return err
+			}
+		}
+	}, nil
 }
 
-// Addr is the address that the server listens on.
-func (o *operations) Addr() string { return o.listener.Addr().String() }
-
-func (o *operations) run(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { _ = o.server.Close() }) // nothing in it is worth a drain
+// takeTurn serves until the turn, or ctx, ends.
+func takeTurn(ctx, turn context.Context, addr string, handler http.Handler) error {
+	turn, end := context.WithCancel(turn)
+	defer end()
+	stop := context.AfterFunc(ctx, end)
 	defer stop()
-	if err := o.server.Serve(o.listener); !errors.Is(err, http.ErrServerClosed) {
+	for turn.Err() == nil {
+		listener, err := net.Listen("tcp", addr)
+		if err == nil {
+			return serveOperations(turn, listener, handler)
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("listen for operations: %w", err)
+		}
+		select {
+		case <-turn.Done():
+		case <-time.After(addressPause):
+		}
+	}
+	return nil
+}
+
+func serveOperations(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // nothing in it is worth a drain
+	defer stop()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

@@ -1,0 +1,84 @@
+package handover
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// TCP is the kind of a socket that listens for connections.
+const TCP = "tcp"
+
+// Name says what a socket is for.
+type Name struct {
+	Kind string         `json:"kind"`
+	Addr netip.AddrPort `json:"addr"`
+}
+
+// Socket is a descriptor of an open socket. It is not known to Go's runtime, which would be woken
+// by what happens at the socket, though others are to look after it.
+type Socket struct {
+	Name
+	fd int
+}
+
+// Of returns another descriptor of a socket, which has to be closed on its own.
+func Of(name Name, of syscall.Conn) (Socket, error) {
+	raw, err := of.SyscallConn()
+	if err != nil {
+		return Socket{}, fmt.Errorf("copy socket %s: %w", name.Addr, err)
+	}
+	s := Socket{Name: name}
+	var failure error
+	err = raw.Control(func(fd uintptr) {
+		s.fd, failure = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	if err = errors.Join(err, failure); err != nil {
+		return Socket{}, fmt.Errorf("copy socket %s: %w", name.Addr, err)
+	}
+	return s, nil
+}
+
+// Copy returns another descriptor of the socket.
+func (s Socket) Copy() (Socket, error) {
+	fd, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return Socket{}, fmt.Errorf("copy socket %s: %w", s.Addr, err)
+	}
+	return Socket{Name: s.Name, fd: fd}, nil
+}
+
+// Listener returns the socket as a listener, with a descriptor of its own.
+func (s Socket) Listener() (*net.TCPListener, error) {
+	own, err := s.Copy()
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(own.fd), s.Addr.String())
+	defer file.Close() // the listener has its own
+	listener, err := net.FileListener(file)
+	if err != nil {
+		return nil, fmt.Errorf("listen with socket %s: %w", s.Addr, err)
+	}
+	tcp, ok := listener.(*net.TCPListener)
+	if !ok || tcp.Addr().(*net.TCPAddr).AddrPort() != s.Addr {
+		return nil, errors.Join(fmt.Errorf("listen with socket %s: it is one of %s", s.Addr, listener.Addr()), listener.Close())
+	}
+	return tcp, nil
+}
+
+// Close gives the descriptor back.
+func (s Socket) Close() {
+	_ = unix.Close(s.fd) // nothing was written to it
+}
+
+func closeAll(sockets []Socket) {
+	for _, s := range sockets {
+		s.Close()
+	}
+}

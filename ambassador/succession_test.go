@@ -1,0 +1,324 @@
+package ambassador
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dokkaa/dokkaa/internal/daemon"
+)
+
+// successionVariable describes an ambassador that is a process of its own: its port, name server and
+// name of the post.
+const successionVariable = "AMBASSADOR_TEST_PROCESS"
+
+// successionCaller is whom that ambassador knows.
+const successionCaller = "127.0.0.2"
+
+// TestSuccessionProcess is that process. It says on its output when it serves.
+func TestSuccessionProcess(t *testing.T) {
+	described := strings.Fields(os.Getenv(successionVariable))
+	if len(described) != 3 {
+		return // called by nobody
+	}
+	port, err := strconv.Atoi(described[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := &fakeEngine{}
+	engine.start("crawler", successionCaller, map[int]string{port: "web.shop.skydns.local"})
+	a := newAmbassador(Settings{ListenAddr: "127.0.0.1", PortRange: PortRange{port, port}, DNSAddr: described[1], Handover: described[2],
+		MaxConnections: 300, MaxConnectionsPerContainer: 300, DrainTimeout: 5 * time.Second, Relay: os.Getenv(relayVariable)},
+		daemon.Env{Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Metrics: prometheus.NewRegistry()}, engine)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	go func() {
+		for {
+			if _, err := a.Turn(ctx); err != nil {
+				return
+			}
+			fmt.Println("turn")
+		}
+	}()
+	if err := a.Run(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// succession is a port that one ambassador after the other looks after.
+type succession struct {
+	t         *testing.T
+	port      int
+	described string
+}
+
+func newSuccession(t *testing.T) *succession {
+	dns := startDNS(t)
+	dns.set("web.shop.skydns.local", startBackend(t, "127.0.0.1:0", echo))
+	free, err := listen(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := free.Addr().(*net.TCPAddr).Port
+	free.Close()
+	s := &succession{t: t, port: port}
+	s.described = fmt.Sprintf("%d %s dokkaa-test-%d-%d", port, dns.addr, os.Getpid(), port)
+	return s
+}
+
+// member is an ambassador of the succession.
+type member struct {
+	t       *testing.T
+	command *exec.Cmd
+	turns   chan struct{}
+	ended   chan struct{}
+	err     error // valid once ended is closed
+}
+
+func (s *succession) start() *member {
+	s.t.Helper()
+	m := &member{t: s.t, command: exec.Command(os.Args[0], "-test.run=^TestSuccessionProcess$"), turns: make(chan struct{}, 10), ended: make(chan struct{})}
+	m.command.Env = append(os.Environ(), successionVariable+"="+s.described)
+	m.command.Stderr = s.t.Output()
+	output, err := m.command.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := m.command.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	go func() {
+		defer close(m.ended)
+		for lines := bufio.NewScanner(output); lines.Scan(); {
+			if lines.Text() == "turn" {
+				m.turns <- struct{}{}
+			}
+		}
+		m.err = m.command.Wait()
+	}()
+	s.t.Cleanup(func() {
+		m.signal(syscall.SIGKILL)
+		<-m.ended
+	})
+	return m
+}
+
+func (m *member) signal(sig syscall.Signal) { _ = m.command.Process.Signal(sig) } // it may have ended
+
+// wantTurn waits until it serves.
+func (m *member) wantTurn() {
+	m.t.Helper()
+	select {
+	case <-m.turns:
+	case <-m.ended:
+		m.t.Fatal("the process has ended:", m.err)
+	case <-time.After(2 * waitFor):
+		m.t.Fatal("it does not serve")
+	}
+}
+
+// wantEnd ends it in order.
+func (m *member) wantEnd() {
+	m.t.Helper()
+	m.signal(syscall.SIGTERM)
+	select {
+	case <-m.ended:
+		if m.err != nil {
+			m.t.Error(m.err)
+		}
+	case <-time.After(waitFor):
+		m.t.Error("it does not end")
+	}
+}
+
+func (s *succession) dial() (*net.TCPConn, error) {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(successionCaller)}, Timeout: waitFor}
+	conn, err := dialer.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.TCPConn), conn.SetDeadline(time.Now().Add(waitFor))
+}
+
+func say1(conn *net.TCPConn) error {
+	if _, err := conn.Write([]byte("x")); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(conn, make([]byte, 1))
+	return err
+}
+
+// crawl connects again and again until it is ended.
+type crawl struct {
+	served atomic.Int64
+	mu     sync.Mutex
+	errs   []error
+	end    func()
+}
+
+const crawlers = 8
+
+func (s *succession) crawl() *crawl {
+	c := &crawl{}
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	for range crawlers {
+		group.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := s.once(); err != nil {
+					c.mu.Lock()
+					c.errs = append(c.errs, err)
+					c.mu.Unlock()
+					continue
+				}
+				c.served.Add(1)
+			}
+		})
+	}
+	c.end = sync.OnceFunc(func() {
+		close(stop)
+		group.Wait()
+	})
+	s.t.Cleanup(c.end)
+	return c
+}
+
+func (s *succession) once() error {
+	conn, err := s.dial()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return say1(conn)
+}
+
+// more waits until so many connections more were served.
+func (c *crawl) more(t *testing.T, n int64) {
+	t.Helper()
+	from := c.served.Load()
+	eventually(t, func() error {
+		if now := c.served.Load(); now < from+n {
+			return fmt.Errorf("%d connections served", now-from)
+		}
+		return nil
+	})
+}
+
+// failed are the errors so far.
+func (c *crawl) failed() []error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.errs
+}
+
+func TestAnAmbassadorIsReplacedWithoutALoss(t *testing.T) {
+	s := newSuccession(t)
+	first := s.start()
+	first.wantTurn()
+	long, err := s.dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer long.Close()
+	if err := say1(long); err != nil {
+		t.Fatal(err)
+	}
+	crawl := s.crawl()
+	crawl.more(t, 500)
+	before := first
+	for range 5 {
+		next := s.start()
+		next.wantTurn()
+		crawl.more(t, 500)
+		if before != first {
+			before.wantEnd()
+		}
+		crawl.more(t, 500)
+		before = next
+	}
+	if err := say1(long); err != nil {
+		t.Errorf("a connection of the first ambassador: %v", err)
+	}
+	first.signal(syscall.SIGTERM)
+	time.Sleep(100 * time.Millisecond)
+	if err := say1(long); err != nil {
+		t.Errorf("a connection of the first ambassador, which ends: %v", err)
+	}
+	long.Close()
+	first.wantEnd()
+	crawl.end()
+	if errs := crawl.failed(); len(errs) > 0 {
+		t.Errorf("%d connections of %d failed: %v", len(errs), crawl.served.Load(), errors.Join(errs[:min(len(errs), 5)]...))
+	}
+	t.Logf("%d connections served", crawl.served.Load())
+}
+
+func TestAnAmbassadorThatBreaksDownIsStoodInForByTheOneBefore(t *testing.T) {
+	s := newSuccession(t)
+	first := s.start()
+	first.wantTurn()
+	crawl := s.crawl()
+	for range 3 {
+		next := s.start()
+		next.wantTurn()
+		crawl.more(t, 200)
+		next.signal(syscall.SIGKILL)
+		first.wantTurn()
+		crawl.more(t, 200)
+	}
+	crawl.end()
+	errs := crawl.failed()
+	if len(errs) > 3*crawlers {
+		t.Errorf("%d connections failed, and no more than %d were open", len(errs), crawlers)
+	}
+	for _, err := range errs {
+		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a connection that was not open failed: %v", err)
+		}
+	}
+}
+
+func TestAnAmbassadorThatHangsIsReplaced(t *testing.T) {
+	s := newSuccession(t)
+	first := s.start()
+	first.wantTurn()
+	first.signal(syscall.SIGSTOP)
+	second := s.start()
+	second.wantTurn() // beside it
+	first.signal(syscall.SIGKILL)
+	<-first.ended
+	crawl := s.crawl()
+	crawl.more(t, 200)
+	time.Sleep(2 * time.Second) // by then the second has the post
+	third := s.start()
+	third.wantTurn()
+	crawl.more(t, 200)
+	second.wantEnd()
+	crawl.more(t, 200)
+	crawl.end()
+	if errs := crawl.failed(); len(errs) > 0 {
+		t.Errorf("%d connections of %d failed: %v", len(errs), crawl.served.Load(), errs[0])
+	}
+}
