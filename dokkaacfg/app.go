@@ -2,7 +2,9 @@ package dokkaacfg
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -25,6 +27,38 @@ func (a refArg) withApp(ctx context.Context, s *session, f func(context.Context,
 			return err
 		}
 		return f(ctx, keys, ref, app)
+	})
+}
+
+// foundApp is a container that has a manifest, and its keys.
+type foundApp struct {
+	ref state.Ref
+	*appKeys
+}
+
+// withApps reads the keys of several containers, and calls f if each has a manifest.
+func (s *session) withApps(ctx context.Context, of []string, f func(context.Context, clusterKeys, []foundApp) error) error {
+	var refs []state.Ref
+	for _, text := range of {
+		ref, err := parseRef(text)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(refs, ref) {
+			refs = append(refs, ref)
+		}
+	}
+	return s.withKeys(ctx, writeTimeout, func(ctx context.Context, keys clusterKeys) error {
+		var found []foundApp
+		var missing []error
+		for _, ref := range refs {
+			app, err := readExisting(ctx, keys, ref)
+			found, missing = append(found, foundApp{ref, app}), append(missing, err)
+		}
+		if err := errors.Join(missing...); err != nil {
+			return err
+		}
+		return f(ctx, keys, found)
 	})
 }
 

@@ -2,37 +2,34 @@ package dokkaacfg
 
 import (
 	"errors"
-	"maps"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dokkaa/dokkaa/internal/state"
-	"github.com/dokkaa/dokkaa/internal/store"
 )
 
 func TestScale(t *testing.T) {
 	c := newTestCluster(t)
 	ref := state.Ref{App: "dummy", Name: "nginx"}
-	c.fails("there is no container dummy/nginx", "scale", "dummy/nginx=3")
+	c.fails("there is no container dummy/nginx", "scale", "dummy/nginx=3", "--detach")
 	c.put(ref.ManifestKey(), `{"image": "x", "scale": 2}`)
 	node, err := c.keys.Get(t.Context(), ref.ManifestKey())
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := asJSON(state.Scale{Scale: 5, Modified: node.Modified})
-	if out := c.mustRun("scale", "dummy/nginx=5"); !strings.Contains(out, "has scale 5 now, instead of the manifest's 2") || c.value(ref.ScaleKey()) != want {
+	if out := c.mustRun("scale", "dummy/nginx=5", "--detach"); !strings.Contains(out, "has scale 5 now, instead of the manifest's 2") || c.value(ref.ScaleKey()) != want {
 		t.Errorf("it says %s; the key is %s, want %s", out, c.value(ref.ScaleKey()), want)
 	}
-	if out := c.mustRun("scale", "dummy/nginx=2"); !strings.Contains(out, "as its manifest says") || c.value(ref.ScaleKey()) != "(none)" {
+	if out := c.mustRun("scale", "dummy/nginx=2", "--detach"); !strings.Contains(out, "as its manifest says") || c.value(ref.ScaleKey()) != "(none)" {
 		t.Errorf("it says %s; the key is %s", out, c.value(ref.ScaleKey()))
 	}
-	c.fails("there can be 0 to 10000 instances", "scale", "dummy/nginx=10001")
+	c.fails("there can be 0 to 10000 instances", "scale", "dummy/nginx=10001", "--detach")
 	c.put(ref.ManifestKey(), `{"image": "x", "mode": "global"}`)
-	c.fails("has mode global: it has no scale", "scale", "dummy/nginx=1")
+	c.fails("has mode global: it has no scale", "scale", "dummy/nginx=1", "--detach")
 	c.put(ref.ManifestKey(), `{`)
-	c.fails("is refused", "scale", "dummy/nginx=1")
+	c.fails("is refused", "scale", "dummy/nginx=1", "--detach")
 }
 
 func TestPromote(t *testing.T) {
@@ -182,20 +179,4 @@ func TestSettings(t *testing.T) {
 	if c.mustRun("settings", "host_lease="); c.value(state.SettingsKey) != `{"news":{"a":1}}` {
 		t.Errorf("the settings are %s", c.value(state.SettingsKey))
 	}
-}
-
-// appOf are the keys of a container, each changed after those before it; "" is none.
-func appOf(keys map[string]string) *appKeys {
-	ref := state.Ref{App: "a", Name: "b"}
-	var nodes []store.Node
-	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		at := uint64(10)
-		if key == "status" || key == "rollout" {
-			at = 12
-		}
-		if keys[key] != "" {
-			nodes = append(nodes, store.Node{Key: ref.Dir() + "/" + key, Value: keys[key], Modified: at})
-		}
-	}
-	return newInventory(nil, nil, nodes).app(ref)
 }

@@ -17,7 +17,7 @@ func TestWrongUsageEndsWithTwo(t *testing.T) {
 		args []string
 		says string
 	}{
-		"unknown command":  {[]string{"upp"}, `unknown command "upp" for "dokkaacfg"; is it up?`},
+		"unknown command":  {[]string{"upp"}, `unknown command "upp" for "dokkaacfg"; is it`},
 		"unknown flag":     {[]string{"up", "--scael=2"}, "unknown flag: --scael"},
 		"unknown in group": {[]string{"host", "lss"}, `unknown command "lss" for "dokkaacfg host"; is it ls?`},
 		"no argument":      {[]string{"host", "drain"}, "an argument is missing: it is dokkaacfg host drain <ip>"},

@@ -47,7 +47,8 @@ func TestDocumentedCommands(t *testing.T) {
 	d := documentation{t: t, cluster: cluster, flags: flags, dir: t.TempDir()}
 	d.write("tls.key", "key")
 	d.write("site.conf", "listen 80\n")
-	d.put("nginx", `{"image": "dockerfile/nginx", "scale": 2, "services": {"nginx": 80}}`)
+	d.put("old", `{"image": "dockerfile/nginx", "scale": 1}`)
+	d.write("nginx.json", `{"image": "dockerfile/nginx", "scale": 2, "services": {"nginx": 80}, "update": {"min_healthy_time": "1s"}}`)
 
 	replace := strings.NewReplacer("build/bin/dokkaacfg", program+" "+strings.Join(flags, " "), "10.101.0.", "10.107.0.")
 	commands := documented(t, "Applications", "By hand")
@@ -105,10 +106,9 @@ func (d *documentation) prepare(command string) {
 	d.t.Helper()
 	switch words := strings.Fields(command); strings.Join(words[1:min(3, len(words))], " ") {
 	case "promote dummy/nginx":
-		d.call("wait", "dummy/nginx")
 		d.put("nginx", `{"image": "dockerfile/nginx", "scale": 2, "services": {"nginx": 80}, "env": {"NEW": "1"}, "update": {"canary": 1, "min_healthy_time": "1s"}}`)
 		d.call("wait", "dummy/nginx", "--canary")
-	case "host label":
+	case "rollback dummy/nginx":
 		d.call("wait", "dummy/nginx") // the canaries were promoted
 	case "host rm":
 		if err := d.cluster.Host(3).PowerOff(d.t.Context()); err != nil {
@@ -137,6 +137,8 @@ func (d *documentation) prepare(command string) {
 func (d *documentation) check(command, out string) {
 	d.t.Helper()
 	for part, want := range map[string]string{
+		"apply": "dummy/nginx: running, 2 of 2 healthy", "ps dummy": "dummy/nginx 2", "inspect": "verdict: ", "scale": "3 of 3 healthy, revision 1",
+		"restart": "revision 2", "rollback": "- env.NEW", "stop": "dummy/nginx: stopped", " start dummy": "running, 2 of 2 healthy", "rm dummy/old": "dummy/old is removed",
 		"host drain": "host 10.107.0.2 is empty\n", "host rm": "host 10.107.0.3 is forgotten", "volume ls": "dummy---db---data",
 		"volume rm": "removed", "secret ls": "dummy/password", "config cat": "listen 80\n", "zone-": "disk=ssd\n",
 	} {

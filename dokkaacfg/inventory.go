@@ -40,6 +40,7 @@ type appKeys struct {
 	rollout    *state.Rollout
 	rolloutAt  uint64 // its modifiedIndex
 	scale      *state.Scale
+	restart    int // number of the restarts that were asked for
 	runs       map[string]state.Run
 	slots      map[int]state.Slot
 	revisions  map[int]state.Revision
@@ -168,6 +169,8 @@ func (a *appKeys) add(key state.AppKey, node store.Node) {
 		var scale state.Scale
 		err = unmarshal(node, &scale)
 		a.scale = &scale
+	case key.Kind == "restart" && key.Item == 0:
+		a.restart = state.ParseRestart(node.Value)
 	case key.Kind == "runs" && key.ID != "":
 		var run state.Run
 		err = unmarshal(node, &run)

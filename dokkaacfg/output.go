@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v4"
@@ -79,9 +82,17 @@ func writeYAML(to io.Writer, value any) error {
 	return encoder.Close()
 }
 
-// plainStyle takes away JSON's brackets and quotes.
+// unquoted is what no reader of YAML, of whatever version, takes for anything but text.
+var unquoted = regexp.MustCompile(`^[A-Za-z/]([A-Za-z0-9 _/.@-]*[A-Za-z0-9/])?$|^[0-9]+(\.[0-9]+){3}$`)
+
+// words are what readers of YAML 1.1 take for truth values.
+var words = []string{"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+
+// plainStyle takes away JSON's brackets, and its quotes where text is text without them.
 func plainStyle(node *yaml.Node) {
-	node.Style = 0
+	if node.Tag != "!!str" || unquoted.MatchString(node.Value) && !slices.Contains(words, strings.ToLower(node.Value)) {
+		node.Style = 0
+	}
 	for _, child := range node.Content {
 		plainStyle(child)
 	}

@@ -13,17 +13,22 @@ import (
 	"github.com/dokkaa/dokkaa/manifest"
 )
 
-type scaleCommand struct{ Changes []string }
+type scaleCommand struct {
+	Changes []string
+	waitingFlags
+}
 
 func newScaleCommand(p *invocation) *cobra.Command {
 	c := new(scaleCommand)
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "scale <app>/<name>=<n>...", Short: "Set the number of instances, until the manifest's own is changed",
-		Long: `Set the number of instances of containers, beside the manifest, which stays as it is.
+		Long: `Set the number of instances of containers, beside the manifest, which stays as it is, and wait until they are there.
 It holds until a manifest comes whose own scale is another. With the manifest's number it is undone.`,
 		Example: "dokkaacfg scale dummy/nginx=3\ndokkaacfg scale dummy/nginx=3 dummy/crawler=0",
 		Args:    oneOrMore(&c.Changes), ValidArgsFunction: p.completeContainers, RunE: p.run(c.Run),
 	}
+	c.waitingFlags.add(cmd)
+	return cmd
 }
 
 // scaleChange is the wish for a number of instances.
@@ -58,9 +63,15 @@ func (c *scaleCommand) Run(ctx context.Context, s *session) error {
 	}
 	return s.withKeys(ctx, writeTimeout, func(ctx context.Context, keys clusterKeys) error {
 		var failed []error
+		var refs []state.Ref
 		for _, change := range changes {
-			failed = append(failed, change.write(ctx, s, keys))
+			if err := change.write(ctx, s, keys); err != nil {
+				failed = append(failed, err)
+				continue
+			}
+			refs = append(refs, change.ref)
 		}
+		failed = append(failed, c.wait(ctx, s, keys, refs))
 		return errors.Join(failed...)
 	})
 }

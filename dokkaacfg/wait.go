@@ -19,47 +19,86 @@ import (
 )
 
 type waitCommand struct {
-	refArg
+	Of []string
+	waitingFlags
+}
+
+// waitingFlags say whether and how long one waits for containers, and for what.
+type waitingFlags struct {
+	Detach  bool
 	Canary  bool
 	Timeout time.Duration
+}
+
+// add adds the flags of a command that changes containers.
+func (f *waitingFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.Detach, "detach", false, "do not wait")
+	f.addHow(cmd)
+}
+
+func (f *waitingFlags) addHow(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.Canary, "canary", false, "be content when the canaries are healthy and wait to be promoted")
+	cmd.Flags().DurationVar(&f.Timeout, "timeout", defaultWait, "give up waiting after so long; 0 never")
 }
 
 func newWaitCommand(p *invocation) *cobra.Command {
 	c := new(waitCommand)
 	cmd := &cobra.Command{
-		Use: "wait <app>/<name>", Short: "Wait until a container is as its manifest wants it, or cannot be",
+		Use: "wait <app>/<name>...", Short: "Wait until containers are as their manifests want them, or cannot be",
 		Example: "dokkaacfg wait dummy/nginx --timeout=2m && echo all instances are healthy",
-		Args:    exactly(&c.Of), ValidArgsFunction: p.completeContainers, RunE: p.run(c.Run),
+		Args:    oneOrMore(&c.Of), ValidArgsFunction: p.completeContainers, RunE: p.run(c.Run),
 	}
-	cmd.Flags().BoolVar(&c.Canary, "canary", false, "be content when the canaries are healthy and wait to be promoted")
-	cmd.Flags().DurationVar(&c.Timeout, "timeout", 15*time.Minute, "give up after so long; 0 never")
+	c.addHow(cmd)
 	return cmd
 }
 
 // refusalPatience is how long an error in the status may be about the manifest before.
 const refusalPatience = 3 * time.Second
 
-// Run waits until the container is as the manifest wants it that is there now, or never will be.
+// defaultWait is how long one waits for a container: an update takes its time.
+const defaultWait = 15 * time.Minute
+
+// Run waits until the containers are as the manifests want them that are there now, or never will
+// be.
 func (c *waitCommand) Run(ctx context.Context, s *session) error {
-	p := newProgress(s.out)
-	return c.withApp(ctx, s, func(ctx context.Context, keys clusterKeys, ref state.Ref, _ *appKeys) error {
-		w := waiting{ref: ref, canary: c.Canary, progress: p, since: time.Now()}
-		return follow(ctx, p, func(ctx context.Context) (bool, error) {
-			app, err := readApp(ctx, keys, ref)
-			if err != nil {
-				return false, err
-			}
-			if err := errors.Join(app.readFailed(ctx, keys), app.readNewest(ctx, keys, ref.App)); err != nil {
-				return false, err
-			}
-			now := time.Now()
-			done, err := w.look(app, now)
-			if err == nil && !done && c.Timeout > 0 && now.Sub(w.since) > c.Timeout {
-				err = fmt.Errorf("%s is not there after %s: %s", ref, c.Timeout, w.told)
-			}
-			return done, err
-		})
+	return s.withApps(ctx, c.Of, func(ctx context.Context, keys clusterKeys, apps []foundApp) error {
+		var refs []state.Ref
+		for _, found := range apps {
+			refs = append(refs, found.ref)
+		}
+		return c.wait(ctx, s, keys, refs)
 	})
+}
+
+// wait waits for the containers, and tells how each of them is. One that will not come up does not
+// end the wait for the others.
+func (f waitingFlags) wait(ctx context.Context, s *session, keys clusterKeys, refs []state.Ref) error {
+	if f.Detach {
+		return nil
+	}
+	p := newProgress(s.out)
+	var open []*waiting
+	for _, ref := range refs {
+		open = append(open, &waiting{ref: ref, canary: f.Canary, progress: p, since: time.Now()})
+	}
+	var failed []error
+	err := follow(ctx, p, func(ctx context.Context) (bool, error) {
+		for i := 0; i < len(open); {
+			done, err := open[i].check(ctx, keys, f.Timeout)
+			switch {
+			case errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil:
+				return false, err
+			case err == nil && !done:
+				i++
+				continue
+			case err != nil:
+				failed = append(failed, err)
+			}
+			open = slices.Delete(open, i, i+1)
+		}
+		return len(open) == 0, nil
+	})
+	return errors.Join(append(failed, err)...)
 }
 
 // waiting is the wait for a container.
@@ -69,6 +108,40 @@ type waiting struct {
 	progress *progress
 	since    time.Time
 	told     string
+}
+
+// check reads how the container is now. When it fails it shows what the container said last.
+func (w *waiting) check(ctx context.Context, keys clusterKeys, timeout time.Duration) (done bool, err error) {
+	app, err := readApp(ctx, keys, w.ref)
+	if err != nil {
+		return false, err
+	}
+	if err := errors.Join(app.readFailed(ctx, keys), app.readNewest(ctx, keys, w.ref.App)); err != nil {
+		return false, err
+	}
+	now := time.Now()
+	done, err = w.look(app, now)
+	if err == nil && !done && timeout > 0 && now.Sub(w.since) > timeout {
+		err = fmt.Errorf("%s is not there after %s: %s", w.ref, timeout, w.told)
+	}
+	if err != nil {
+		for _, line := range app.lastWords() {
+			w.progress.quote(line)
+		}
+	}
+	return done, err
+}
+
+// lastWords are the last lines of the log of an instance that ended badly.
+func (a *appKeys) lastWords() []string {
+	if a.status != nil {
+		for _, slot := range a.status.Slots {
+			if slot.Phase != state.PhaseHealthy && len(slot.Log) > 0 {
+				return slot.Log
+			}
+		}
+	}
+	return nil
 }
 
 // look tells how the container is, and whether it is as it should be. The error says that it
@@ -173,11 +246,11 @@ type newestValue struct {
 }
 
 // wantedRevision is the newest one that came from the manifest as it is now, with the secrets and
-// configs as they are now.
+// configs as they are now, and since the last restart that was asked for.
 func (a *appKeys) wantedRevision() (n int, known bool) {
 	for _, n := range slices.Backward(slices.Sorted(maps.Keys(a.revisions))) {
 		if r := a.revisions[n]; r.Modified >= a.manifest.Modified {
-			return n, !slices.ContainsFunc(a.newest, func(v newestValue) bool { return v.kind.versions(r.Versions)[v.name] < v.version })
+			return n, r.Versions.Restart >= a.restart && !slices.ContainsFunc(a.newest, func(v newestValue) bool { return v.kind.versions(r.Versions)[v.name] < v.version })
 		}
 	}
 	return 0, false

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 )
 
-// Versions are the versions of secrets and configs that a revision uses, by source.
+// Versions are the versions of secrets and configs that a revision uses, by source, and which
+// restart of the same manifest it is.
 type Versions struct {
 	Secrets map[string]int `json:"secrets,omitempty"`
 	Configs map[string]int `json:"configs,omitempty"`
+	Restart int            `json:"restart,omitempty"`
 }
 
 // identity is the part of a manifest that makes a container what it is. Zero fields are left out,

@@ -124,10 +124,10 @@ func TestRevisionHashOfModes(t *testing.T) {
 func TestRevisionHashOfVersions(t *testing.T) {
 	m := parse(t, `"secrets": ["s"], "configs": [{"source": "s", "path": "/c"}]`)
 	seen := map[string]bool{}
-	for _, versions := range []manifest.Versions{{}, {Secrets: map[string]int{"s": 1}}, {Secrets: map[string]int{"s": 2}}, {Configs: map[string]int{"s": 1}}} {
+	for _, versions := range []manifest.Versions{{}, {Secrets: map[string]int{"s": 1}}, {Secrets: map[string]int{"s": 2}}, {Configs: map[string]int{"s": 1}}, {Restart: 1}, {Restart: 2}} {
 		seen[m.RevisionHash(versions)] = true
 	}
-	equal(t, len(seen), 4)
+	equal(t, len(seen), 6)
 }
 
 // Who adds a field says here whether it makes the container.

@@ -35,7 +35,7 @@ func (c *container) accept() {
 			c.errors = append(c.errors, fmt.Sprintf("services.%s: container %q of the app offers a service of this name already", service, owner.Name))
 		}
 	}
-	c.versions = manifest.Versions{}
+	c.versions = manifest.Versions{Restart: c.app.restart}
 	for i, s := range v.parsed.Secrets {
 		c.resolve(fmt.Sprintf("secrets[%d]", i), s.Source, c.p.versions.secrets, &c.versions.Secrets)
 	}

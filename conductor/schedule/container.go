@@ -183,6 +183,9 @@ func (c *container) remove() {
 	if c.app.scale != nil {
 		c.change(Change{Kind: Delete, Key: c.ref.ScaleKey(), Reason: reason})
 	}
+	if c.app.restarted != 0 {
+		c.change(Change{Kind: Delete, Key: c.ref.RestartKey(), Reason: reason})
+	}
 	if c.app.status != "" {
 		c.change(Change{Kind: Delete, Key: c.ref.StatusKey(), Reason: reason})
 	}

@@ -95,6 +95,8 @@ type app struct {
 	scale     *scale
 	promote   string // number of the revision that a person found good
 	promoted  uint64 // index of that key, 0 if there is none
+	restart   int    // number of the restarts that were asked for
+	restarted uint64 // index of that key, 0 if there is none
 	status    string // as stored, "" if there is none
 }
 
@@ -162,7 +164,7 @@ func newApp() *app {
 // empty tells whether no key is left.
 func (a *app) empty() bool {
 	return a.manifest == nil && len(a.slots) == 0 && len(a.revisions) == 0 && len(a.runs) == 0 && a.rollout == nil &&
-		a.scale == nil && a.promoted == 0 && a.status == ""
+		a.scale == nil && a.promoted == 0 && a.restarted == 0 && a.status == ""
 }
 
 // set takes in a key. What cannot be read counts as what it would be if it were new.
@@ -210,6 +212,8 @@ func (a *app) set(key state.AppKey, node Node, now time.Time) {
 		a.scale = s
 	case key.Kind == "promote" && key.Item == 0:
 		a.promote, a.promoted = node.Value, node.Modified
+	case key.Kind == "restart" && key.Item == 0:
+		a.restart, a.restarted = state.ParseRestart(node.Value), node.Modified
 	}
 }
 
@@ -232,6 +236,8 @@ func (a *app) unset(key state.AppKey) {
 		a.scale = nil
 	case "promote":
 		a.promote, a.promoted = "", 0
+	case "restart":
+		a.restart, a.restarted = 0, 0
 	}
 }
 

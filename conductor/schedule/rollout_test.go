@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -197,6 +198,39 @@ func TestCanariesWaitForAPerson(t *testing.T) {
 	}
 	if _, left := w.keys[state.Ref{App: "x", Name: "web"}.PromoteKey()]; left {
 		t.Error("the promotion stays for the next update")
+	}
+}
+
+// TestRestart: the same manifest is rolled out once more for each restart that is asked for.
+func TestRestart(t *testing.T) {
+	w := newWorld(t, 2)
+	ref := state.Ref{App: "x", Name: "web"}
+	w.put("x", "web", with("good", 2, ""))
+	w.settle()
+	before := ids(w.seen)
+	for revision := 2; revision <= 3; revision++ {
+		value := strconv.Itoa(revision - 1)
+		w.write(ref.RestartKey(), value)
+		w.settle()
+		if s := w.status("x", "web"); s.State != schedule.StateRunning || s.Healthy != 2 || !maps.Equal(w.revisions("x", "web"), map[int]int{revision: 2}) {
+			t.Errorf("restart %s: %+v", value, s)
+		}
+	}
+	after := ids(w.seen)
+	for id := range before {
+		if after[id] {
+			t.Errorf("instance %s is still there", id)
+		}
+	}
+	w.write(ref.RestartKey(), "again") // counts as none
+	w.settle()
+	if s := w.status("x", "web"); s.State != schedule.StateRunning || s.Healthy != 2 {
+		t.Errorf("nonsense: %+v", s)
+	}
+	delete(w.keys, ref.ManifestKey())
+	w.settle()
+	if _, left := w.keys[ref.RestartKey()]; left {
+		t.Error("the restart stays for the next container of this name")
 	}
 }
 

@@ -67,11 +67,24 @@ func (r Ref) RolloutKey() string { return r.Dir() + "/rollout" }
 // PromoteKey is the key that a person writes the number of a revision to whose canaries are good.
 func (r Ref) PromoteKey() string { return r.Dir() + "/promote" }
 
+// RestartKey is the key of a number: a greater one has all instances replaced, as a changed manifest
+// does.
+func (r Ref) RestartKey() string { return r.Dir() + "/restart" }
+
+// ParseRestart reads the value of a RestartKey; what is no number counts as none, 0.
+func ParseRestart(value string) int {
+	n, err := strconv.Atoi(value)
+	if err != nil {
+		return 0
+	}
+	return max(0, n)
+}
+
 // RunKey is the key of a job's Run.
 func (r Ref) RunKey(id string) string { return r.Dir() + "/runs/" + id }
 
 // AppKey is the part of a key below /apps/<app>/<name>/: Kind is "manifest", "status", "scale",
-// "rollout", "promote", "hosts", "revisions" or "runs", Item the slot or revision number where
+// "rollout", "promote", "restart", "hosts", "revisions" or "runs", Item the slot or revision number where
 // there is one, ID the id of a run.
 type AppKey struct {
 	Ref
