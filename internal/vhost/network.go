@@ -87,7 +87,7 @@ func (c *Cluster) ensureHostLink(ctx context.Context, h *Host) error {
 	}
 	if !linkExists(ctx, sw, h.port()) {
 		if err := ip(ctx, "-n", sw, "link", "add", h.port(), "mtu", mtu, "type", "veth",
-			"peer", "name", hostLink, "mtu", mtu, "netns", ns); err != nil {
+			"peer", "name", hostLink, "address", h.hardwareAddress(), "mtu", mtu, "netns", ns); err != nil {
 			return err
 		}
 	}
@@ -104,6 +104,13 @@ func (c *Cluster) ensureHostLink(ctx context.Context, h *Host) error {
 		}
 	}
 	return nil
+}
+
+// hardwareAddress stays the same over power cuts, as that of a real host does: the others remember
+// it for half a minute.
+func (h *Host) hardwareAddress() string {
+	ip := h.IP().As4()
+	return net.HardwareAddr{0x02, 0, ip[0], ip[1], ip[2], ip[3]}.String()
 }
 
 // removeNetwork removes the machine's rules and links and all namespaces.
