@@ -13,6 +13,8 @@ import (
 	"regexp"
 
 	"github.com/spf13/cobra"
+
+	"github.com/dokkaa/dokkaa/dokkaacfg/digitalocean"
 )
 
 // commandLine is what a user can write with each command.
@@ -22,6 +24,8 @@ type commandLine struct {
 	Subnet   netip.Prefix // the zero value is the default
 	StateDir string
 	Verbose  bool
+
+	DigitalOcean digitalocean.Options
 }
 
 // invocation is one call of dokkaacfg.
@@ -105,6 +109,9 @@ func (p *invocation) run(command func(context.Context, *session) error) func(*co
 
 // openSession makes what a command works with of what the user wrote.
 func openSession(p *invocation) (*session, error) {
+	if p.Cluster == "" {
+		p.Cluster = defaultCluster(p.Provider)
+	}
 	if !clusterName.MatchString(p.Cluster) {
 		return nil, usageError{fmt.Sprintf("cluster name %q: it must be a lower-case letter and at most 10 more letters and digits", p.Cluster)}
 	}
@@ -120,6 +127,14 @@ func openSession(p *invocation) (*session, error) {
 	var err error
 	s.provider, err = chooseProvider(p.commandLine, s.log)
 	return s, err
+}
+
+// defaultCluster is the name of a cluster that was given none.
+func defaultCluster(provider string) string {
+	if provider == "local" {
+		return "local"
+	}
+	return "dokkaa"
 }
 
 // defaultImages is the directory of the images that were built with this program, or where "make

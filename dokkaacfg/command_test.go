@@ -24,7 +24,7 @@ func TestWrongUsageEndsWithTwo(t *testing.T) {
 		"one too many":     {[]string{"status", "all"}, "unexpected argument all: it is dokkaacfg status"},
 		"form":             {[]string{"status", "-o", "xml"}, "it is json or yaml"},
 		"no number":        {[]string{"up", "--scale=two"}, "--scale"},
-		"unbuilt provider": {[]string{"--provider=digitalocean", "up", "--scale=2"}, `provider "digitalocean" is not supported by this version; there is: local`},
+		"unknown provider": {[]string{"--provider=aws", "up", "--scale=2"}, `provider "aws" is not supported by this version; there are: local, digitalocean`},
 		"provider after":   {[]string{"up", "--provider=ssh"}, `provider "ssh" is not supported`},
 		"bad cluster name": {[]string{"--cluster=../x", "status"}, `cluster name "../x"`},
 		"bad subnet":       {[]string{"--subnet=10.0.0.0/33", "up"}, "--subnet"},

@@ -46,6 +46,9 @@ func (d *downCommand) Run(ctx context.Context, s *session) error {
 		fmt.Fprintf(s.out, "Its hosts, with all their containers and data: %s\n", listAddresses(hosts))
 	}
 	fmt.Fprintf(s.out, "To be removed:\n  %s\n", strings.Join(leftovers, "\n  "))
+	if err := s.sayKept(ctx); err != nil {
+		return err
+	}
 	if !d.Yes {
 		if err := s.confirm("the cluster's name", s.cluster); err != nil {
 			return err
@@ -57,6 +60,21 @@ func (d *downCommand) Run(ctx context.Context, s *session) error {
 	}
 	p.done("removed")
 	return nil
+}
+
+// sayKept tells what stays although it may look like the cluster's.
+func (s *session) sayKept(ctx context.Context) error {
+	keeper, ok := s.provider.(interface {
+		kept(context.Context) ([]string, error)
+	})
+	if !ok {
+		return nil
+	}
+	kept, err := keeper.kept(ctx)
+	if len(kept) > 0 {
+		fmt.Fprintf(s.out, "Not removed:\n  %s\n", strings.Join(kept, "\n  "))
+	}
+	return err
 }
 
 // confirm returns nil if the user types the word, which is what the text says.

@@ -33,11 +33,11 @@ func newOwnEngine(c commandLine, reason string, log *slog.Logger) (provider, err
 		return nil, err
 	}
 	// Not the state directory, which is root's. An engine in a virtual machine has the home mounted.
-	config, err := os.UserConfigDir()
+	dir, err := keptDir()
 	if err != nil {
-		return nil, fmt.Errorf("find the directory for what is kept about clusters: %w", err)
+		return nil, err
 	}
-	return &ownEngine{reason: reason, engine: engine, ip: ip, keep: filepath.Join(config, "dokkaa", c.Cluster)}, nil
+	return &ownEngine{reason: reason, engine: engine, ip: ip, keep: filepath.Join(dir, c.Cluster)}, nil
 }
 
 // primaryAddress is the machine's IPv4 address on its way to the world. Nothing is sent.

@@ -35,10 +35,13 @@ type provider interface {
 }
 
 func chooseProvider(c commandLine, log *slog.Logger) (provider, error) {
-	if c.Provider != "local" {
-		return nil, usageError{fmt.Sprintf("provider %q is not supported by this version; there is: local", c.Provider)}
+	switch c.Provider {
+	case "local":
+		return chooseLocal(c, log)
+	case "digitalocean":
+		return chooseDigitalOcean(c, log)
 	}
-	return chooseLocal(c, log)
+	return nil, usageError{fmt.Sprintf("provider %q is not supported by this version; there are: local, digitalocean", c.Provider)}
 }
 
 func addresses(hosts []Host) []netip.Addr {

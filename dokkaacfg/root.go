@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dokkaa/dokkaa/internal/daemon"
 )
@@ -24,11 +25,15 @@ func newRoot(p *invocation) *cobra.Command {
 		newStartCommand(p), newRestartCommand(p), newRollbackCommand(p), newRmCommand(p), newWaitCommand(p), newPromoteCommand(p))
 	addGroup(root, "parts", "Hosts, and what containers use:", newHostCommand(p), newVolumeCommand(p), newSecretCommand(p), newConfigCommand(p))
 	flags := root.PersistentFlags()
-	flags.StringVar(&p.Provider, "provider", "local", "where the hosts are: local")
-	flags.StringVar(&p.Cluster, "cluster", "local", "`name` of the cluster")
+	flags.StringVar(&p.Provider, "provider", "local", "where the hosts are: local, digitalocean")
+	flags.StringVar(&p.Cluster, "cluster", "", "`name` of the cluster; default local, or dokkaa if its hosts are elsewhere")
 	flags.TextVar(&p.Subnet, "subnet", p.Subnet, "`network` of the virtual hosts; default 10.101.0.0/24. Two clusters on one machine need two")
 	flags.StringVar(&p.StateDir, "state-dir", "/var/lib/dokkaa", "`directory` of what is kept about clusters, one directory each")
 	flags.BoolVar(&p.Verbose, "verbose", false, "log what happens in detail")
+	// Flags of several words can be written as in Go, too: --ssh_key.
+	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-"))
+	})
 	indentExamples(root)
 	return root
 }

@@ -11,22 +11,29 @@ import (
 type upCommand struct {
 	Scale  int
 	Images string
+	Plan   bool
 }
 
 func newUpCommand(p *invocation) *cobra.Command {
 	c := new(upCommand)
 	cmd := &cobra.Command{
 		Use: "up", Short: "Make the cluster, or bring it up to date; add hosts up to --scale",
-		Example: "dokkaacfg up --scale=3\ndokkaacfg up                     # what runs is left as it is, what is missing is started",
-		Args:    exactly(), RunE: p.run(c.Run),
+		Example: "dokkaacfg up --scale=3\ndokkaacfg up                     # what runs is left as it is, what is missing is started\n" +
+			"dokkaacfg --provider=digitalocean --cluster=web up --scale=2 --ssh-key=laptop --plan",
+		Args: exactly(), RunE: p.run(c.Run),
 	}
 	cmd.Flags().IntVar(&c.Scale, "scale", 0, "`number` of hosts; default as many as there are, at least one")
 	cmd.Flags().StringVar(&c.Images, "images", defaultImages(), "`directory` of the images")
+	cmd.Flags().BoolVar(&c.Plan, "plan", false, "say what would be made and what it costs, and make nothing")
+	digitalOceanFlags(cmd, &p.DigitalOcean)
 	return cmd
 }
 
 // Run makes the cluster or brings it up to date.
 func (u *upCommand) Run(ctx context.Context, s *session) error {
+	if u.Plan {
+		return s.plan(ctx, u.Scale)
+	}
 	release, err := s.lock()
 	if err != nil {
 		return err
@@ -42,22 +49,16 @@ func (u *upCommand) Run(ctx context.Context, s *session) error {
 
 // up makes the hosts and installs our daemons on them. A scale of 0 leaves their number.
 func (s *session) up(ctx context.Context, p *progress, scale int, images string) ([]Host, error) {
-	if scale < 0 || scale > s.provider.maxScale() {
-		return nil, usageError{fmt.Sprintf("--scale=%d: there can be 1 to %d hosts here: %s", scale, s.provider.maxScale(), s.provider.describe())}
+	if err := s.checkScale(scale); err != nil {
+		return nil, err
 	}
 	p.title("Cluster %s: %s", s.cluster, s.provider.describe())
 	if err := s.provider.prepare(ctx, p); err != nil {
 		return nil, err
 	}
-	existing, err := s.provider.hosts(ctx)
+	scale, err := s.scaleFor(ctx, scale)
 	if err != nil {
 		return nil, err
-	}
-	if scale == 0 {
-		scale = max(1, len(existing))
-	}
-	if len(existing) > scale {
-		return nil, fmt.Errorf("cluster %s has %d hosts; up does not remove any: use --scale=%d, or down first", s.cluster, len(existing), len(existing))
 	}
 	hosts, err := s.provider.up(ctx, scale)
 	if err != nil {
@@ -75,10 +76,35 @@ func (s *session) up(ctx context.Context, p *progress, scale int, images string)
 	return hosts, i.install(ctx)
 }
 
+// scaleFor is how many hosts there should be after up was told scale.
+func (s *session) scaleFor(ctx context.Context, scale int) (int, error) {
+	existing, err := s.provider.hosts(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if scale == 0 {
+		scale = max(1, len(existing))
+	}
+	if len(existing) > scale {
+		return 0, fmt.Errorf("cluster %s has %d hosts; up does not remove any: use --scale=%d, or down first", s.cluster, len(existing), len(existing))
+	}
+	return scale, nil
+}
+
+// checkScale refuses a number of hosts that there cannot be.
+func (s *session) checkScale(scale int) error {
+	if scale < 0 || scale > s.provider.maxScale() {
+		return usageError{fmt.Sprintf("--scale=%d: there can be 1 to %d hosts here: %s", scale, s.provider.maxScale(), s.provider.describe())}
+	}
+	return nil
+}
+
 func listAddresses(hosts []Host) string {
 	var all []string
 	for _, ip := range addresses(hosts) {
-		all = append(all, ip.String())
+		if ip.IsValid() { // a host may be too new to have one
+			all = append(all, ip.String())
+		}
 	}
 	return strings.Join(all, ", ")
 }

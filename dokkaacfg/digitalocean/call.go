@@ -116,9 +116,18 @@ func listAll[T any](ctx context.Context, what string, list func(*godo.ListOption
 	}
 }
 
+// pauses are those between looks at something that takes a while: short at first.
+type pauses struct{ next time.Duration }
+
+func (p *pauses) take() time.Duration {
+	p.next = min(max(2*p.next, pollInterval/10), pollInterval)
+	return p.next
+}
+
 // until calls done every few seconds until it returns true, for a time.
 func until(ctx context.Context, timeout time.Duration, what string, done func() (bool, error)) error {
 	deadline := time.Now().Add(timeout)
+	var pause pauses
 	for {
 		if is, err := done(); is || err != nil {
 			return err
@@ -126,7 +135,7 @@ func until(ctx context.Context, timeout time.Duration, what string, done func() 
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%s: not done after %s; the same command goes on", what, timeout)
 		}
-		if err := wait(ctx, pollInterval); err != nil {
+		if err := wait(ctx, pause.take()); err != nil {
 			return err
 		}
 	}

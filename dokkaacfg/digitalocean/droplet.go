@@ -52,14 +52,15 @@ type maker struct {
 	want    want
 	made    map[string]bool // by name: a list may not have it yet
 	retry   backoff.BackOff
-	failing time.Time     // since when droplets cannot be made; zero if they can
+	failing time.Time // since when droplets cannot be made; zero if they can
+	pauses  pauses
 	pause   time.Duration // until the next pass
 }
 
 // pass looks at the droplets that there are, and makes those that are missing. It returns all
 // hosts, or what is to be waited for.
 func (m *maker) pass(ctx context.Context, scale int, droplets []godo.Droplet) (all []hosting.Host, waiting string, err error) {
-	m.pause = pollInterval
+	m.pause = m.pauses.take()
 	hosts, others := m.sort(droplets)
 	for _, d := range others {
 		if _, ours := hostNumber(m.Cluster, d.Name); ours {
@@ -117,6 +118,7 @@ func (m *maker) make(ctx context.Context, name string) error {
 	if err == nil {
 		m.made[name], m.failing = true, time.Time{}
 		m.retry.Reset()
+		m.pauses = pauses{}
 		m.log.Info("made droplet", "name", name, "id", droplet.ID)
 		return nil
 	}

@@ -31,7 +31,7 @@ const MaxHosts = 25
 
 const (
 	requestTimeout = 30 * time.Second
-	pollInterval   = 5 * time.Second
+	pollInterval   = 5 * time.Second  // at most
 	makeTimeout    = 10 * time.Minute // until all droplets are active
 	removeTimeout  = 5 * time.Minute  // until each kind of thing is gone
 )

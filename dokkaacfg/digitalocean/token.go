@@ -13,6 +13,9 @@ import (
 // TokenVariable is the environment variable with the token of the API.
 const TokenVariable = "DIGITALOCEAN_ACCESS_TOKEN"
 
+// APIVariable is the environment variable with another address of the API.
+const APIVariable = "DIGITALOCEAN_API_URL"
+
 // ReadToken returns the token from the variable, or else from the file, which nobody but its owner
 // may read, and the owner must be who runs this or root.
 func ReadToken(getenv func(string) string, file string) (string, error) {
