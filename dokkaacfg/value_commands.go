@@ -21,8 +21,9 @@ func newSecretCommand(p *invocation) *cobra.Command {
 }
 
 func newConfigCommand(p *invocation) *cobra.Command {
-	return group("config", "Look after configs, which containers find in files",
-		newValueSetCommand(p, configs), newValueLsCommand(p, configs), newConfigCatCommand(p), newValueRmCommand(p, configs))
+	return group("config", "Look after configs, which containers find in files, and explain the manifest",
+		newValueSetCommand(p, configs), newValueLsCommand(p, configs), newConfigCatCommand(p), newValueRmCommand(p, configs),
+		newConfigExplainCommand(p))
 }
 
 type valueSetCommand struct {

@@ -86,6 +86,7 @@ var pure = map[string][]string{
 	"conductor/schedule":           {"os", "net", "net/http", "log/slog", module + "internal/store", module + "internal/docker"},
 	"conductor/schedule/placement": {"os", "net", "net/http", "log/slog", "time", module + "internal/store", module + "internal/docker"},
 	"ambassador/backend":           {"os", "net", "net/http", "log/slog", "context", module + "internal/docker"},
+	"dokkaacfg/explain":            {"os", "net", "net/http", "log/slog", "time", module + "internal/store", module + "internal/docker"},
 	"internal/state":               {"os", "net", "net/http", "log/slog", module + "internal/store"},
 }
 
