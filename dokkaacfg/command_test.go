@@ -60,7 +60,7 @@ func (f *fakeProvider) describe() string                                   { ret
 func (f *fakeProvider) dir() string                                        { return f.keep }
 func (f *fakeProvider) prepare(context.Context, *progress) error           { return nil }
 func (f *fakeProvider) maxScale() int                                      { return 3 }
-func (f *fakeProvider) up(context.Context, int) ([]Host, error)            { return f.existing, nil }
+func (f *fakeProvider) up(context.Context, int, *progress) ([]Host, error) { return f.existing, nil }
 func (f *fakeProvider) hosts(context.Context) ([]Host, error)              { return f.existing, nil }
 func (f *fakeProvider) leftovers(context.Context) (left []string, _ error) { return f.left, nil }
 func (f *fakeProvider) down(context.Context) error                         { f.downs++; return f.downErr }

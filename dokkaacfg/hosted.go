@@ -30,8 +30,8 @@ func (h hosted) prepare(context.Context, *progress) error {
 	return usageError{fmt.Sprintf("this version cannot install anything on %s yet: --plan says what up would make, and nothing is made", h.what)}
 }
 
-func (h hosted) up(ctx context.Context, scale int) ([]Host, error) {
-	found, err := h.Make(ctx, scale)
+func (h hosted) up(ctx context.Context, scale int, p *progress) ([]Host, error) {
+	found, err := h.Make(ctx, scale, p.done)
 	return asHosts(found), err
 }
 

@@ -66,7 +66,7 @@ func TestDownOfDroplets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hosts, err := p.Make(t.Context(), 2)
+	hosts, err := p.Make(t.Context(), 2, t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestDropletsAskedForWrongly(t *testing.T) {
 	}{
 		"no key":      {[]string{"--scale=1"}, 1, "the account has laptop"},
 		"other key":   {[]string{"--scale=1", "--ssh-key=desktop"}, 1, `no SSH key named "desktop"; the account has laptop`},
-		"too many":    {[]string{"--scale=26"}, 2, "there can be 1 to 25 hosts here: droplets at DigitalOcean"},
+		"too many":    {[]string{"--scale=101"}, 2, "there can be 1 to 100 hosts here: droplets at DigitalOcean"},
 		"bad network": {[]string{"--ssh-from=home"}, 2, "--ssh-from"},
 	}
 	for name, test := range tests {

@@ -39,7 +39,7 @@ func (v virtualHosts) prepare(ctx context.Context, p *progress) error {
 
 func (v virtualHosts) maxScale() int { return vhost.MaxHosts }
 
-func (v virtualHosts) up(ctx context.Context, scale int) ([]Host, error) {
+func (v virtualHosts) up(ctx context.Context, scale int, _ *progress) ([]Host, error) {
 	existing, err := v.cluster.Hosts()
 	if err != nil {
 		return nil, err

@@ -78,7 +78,7 @@ func (o *ownEngine) dir() string { return o.keep }
 
 func (o *ownEngine) maxScale() int { return 1 }
 
-func (o *ownEngine) up(context.Context, int) ([]Host, error) { return []Host{o}, nil }
+func (o *ownEngine) up(context.Context, int, *progress) ([]Host, error) { return []Host{o}, nil }
 
 func (o *ownEngine) hosts(ctx context.Context) ([]Host, error) {
 	containers, err := o.containers(ctx)

@@ -24,8 +24,9 @@ type provider interface {
 	prepare(ctx context.Context, p *progress) error
 	// maxScale is the greatest number of hosts that there can be.
 	maxScale() int
-	// up makes sure that hosts 1 to scale exist and run, and returns these and any others.
-	up(ctx context.Context, scale int) ([]Host, error)
+	// up makes sure that hosts 1 to scale exist and run, and returns these and any others. It
+	// tells of what takes long.
+	up(ctx context.Context, scale int, p *progress) ([]Host, error)
 	// hosts returns those that exist, running or not.
 	hosts(ctx context.Context) ([]Host, error)
 	// leftovers names everything that down would remove.

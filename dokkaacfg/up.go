@@ -60,7 +60,7 @@ func (s *session) up(ctx context.Context, p *progress, scale int, images string)
 	if err != nil {
 		return nil, err
 	}
-	hosts, err := s.provider.up(ctx, scale)
+	hosts, err := s.provider.up(ctx, scale, p)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,10 @@ func repeat[T any](ctx context.Context, what string, request func() (T, error)) 
 		value, err := request()
 		return value, verdict(err)
 	}, backoff.WithBackOff(newBackOff()), backoff.WithMaxElapsedTime(patience))
-	if err != nil {
+	switch {
+	case statusOf(err) == http.StatusUnauthorized:
+		return value, fmt.Errorf("%s: %w; is the token right, and has it not expired?", what, err)
+	case err != nil:
 		return value, fmt.Errorf("%s: %w", what, err)
 	}
 	return value, nil
@@ -124,16 +127,17 @@ func (p *pauses) take() time.Duration {
 	return p.next
 }
 
-// until calls done every few seconds until it returns true, for a time.
-func until(ctx context.Context, timeout time.Duration, what string, done func() (bool, error)) error {
+// until calls look every few seconds, for a time, until there is nothing more to wait for.
+func until(ctx context.Context, timeout time.Duration, what string, look func() (waiting string, err error)) error {
 	deadline := time.Now().Add(timeout)
 	var pause pauses
 	for {
-		if is, err := done(); is || err != nil {
+		waiting, err := look()
+		if waiting == "" || err != nil {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%s: not done after %s; the same command goes on", what, timeout)
+			return fmt.Errorf("%s: %s, after %s; the same command goes on", what, waiting, timeout)
 		}
 		if err := wait(ctx, pause.take()); err != nil {
 			return err

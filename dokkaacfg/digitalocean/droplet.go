@@ -22,8 +22,8 @@ import (
 var userData string
 
 // ensureDroplets makes what is missing, until all hosts are active and have their addresses.
-func (p *Provider) ensureDroplets(ctx context.Context, scale int, w want) ([]hosting.Host, error) {
-	m := maker{Provider: p, want: w, made: map[string]bool{}, retry: newBackOff()}
+func (p *Provider) ensureDroplets(ctx context.Context, scale int, w want, tell hosting.Tell) ([]hosting.Host, error) {
+	m := p.newMaker(w, tell)
 	deadline := time.Now().Add(makeTimeout)
 	for {
 		droplets, err := p.droplets(ctx)
@@ -50,11 +50,17 @@ func (p *Provider) ensureDroplets(ctx context.Context, scale int, w want) ([]hos
 type maker struct {
 	*Provider
 	want    want
+	tell    hosting.Tell
 	made    map[string]bool // by name: a list may not have it yet
+	ready   map[string]bool // what was told of
 	retry   backoff.BackOff
 	failing time.Time // since when droplets cannot be made; zero if they can
 	pauses  pauses
 	pause   time.Duration // until the next pass
+}
+
+func (p *Provider) newMaker(w want, tell hosting.Tell) *maker {
+	return &maker{Provider: p, want: w, tell: tell, made: map[string]bool{}, ready: map[string]bool{}, retry: newBackOff()}
 }
 
 // pass looks at the droplets that there are, and makes those that are missing. It returns all
@@ -64,7 +70,7 @@ func (m *maker) pass(ctx context.Context, scale int, droplets []godo.Droplet) (a
 	hosts, others := m.sort(droplets)
 	for _, d := range others {
 		if _, ours := hostNumber(m.Cluster, d.Name); ours {
-			m.log.Warn("removing the second droplet of a name", "name", d.Name, "id", d.ID)
+			m.tell("droplet %s (%d): removed, it was the second of its name", d.Name, d.ID)
 			if err := m.deleteDroplet(ctx, d); err != nil {
 				return nil, "", err
 			}
@@ -88,6 +94,9 @@ func (m *maker) pass(ctx context.Context, scale int, droplets []godo.Droplet) (a
 		host := m.host(d)
 		if d.Status == "new" || !host.SSH.IsValid() || !host.Private.IsValid() {
 			waiting = fmt.Sprintf("host %s is %s, with the addresses %s", d.Name, d.Status, addressText(d))
+		} else if m.made[d.Name] && !m.ready[d.Name] {
+			m.ready[d.Name] = true
+			m.tell("host %s: made, with the addresses %s", d.Name, addressText(d))
 		}
 		all = append(all, host)
 	}
@@ -110,7 +119,7 @@ func addressText(d godo.Droplet) string {
 // make makes a droplet, or leaves it unmade if the API cannot answer. Then it may be there all the
 // same: whoever calls it lists them again before the next try.
 func (m *maker) make(ctx context.Context, name string) error {
-	droplet, _, err := m.api.Droplets.Create(ctx, &godo.DropletCreateRequest{
+	_, _, err := m.api.Droplets.Create(ctx, &godo.DropletCreateRequest{
 		Name: name, Region: m.want.region, Size: m.want.size.Slug, Image: godo.DropletCreateImage{Slug: m.want.image},
 		SSHKeys: []godo.DropletCreateSSHKey{{ID: m.want.key}}, Tags: []string{m.tag()}, VPCUUID: m.want.vpc, UserData: userData,
 		WithDropletAgent: godo.PtrTo(false),
@@ -119,7 +128,6 @@ func (m *maker) make(ctx context.Context, name string) error {
 		m.made[name], m.failing = true, time.Time{}
 		m.retry.Reset()
 		m.pauses = pauses{}
-		m.log.Info("made droplet", "name", name, "id", droplet.ID)
 		return nil
 	}
 	err = fmt.Errorf("make droplet %s: %w", name, err)
@@ -133,7 +141,7 @@ func (m *maker) make(ctx context.Context, name string) error {
 	if statusOf(err) == http.StatusTooManyRequests {
 		m.pause = time.Duration(retryAfter(err)) * time.Second
 	}
-	m.log.Warn("a droplet was not made, or it is not known", "name", name, "err", err)
+	m.log.Debug("a droplet was not made, or it is not known", "host", name, "err", err)
 	return nil
 }
 
@@ -152,18 +160,18 @@ func (p *Provider) Remove(ctx context.Context, name string) error {
 
 // removeDroplets removes those that are meant, and waits until they are gone.
 func (p *Provider) removeDroplets(ctx context.Context, meant func(godo.Droplet) bool) error {
-	return until(ctx, removeTimeout, "remove droplets", func() (bool, error) {
+	return until(ctx, removeTimeout, "remove droplets", func() (waiting string, err error) {
 		all, err := p.droplets(ctx)
-		if err != nil {
-			return false, err
-		}
-		all = slices.DeleteFunc(all, func(d godo.Droplet) bool { return !meant(d) })
 		for _, d := range all {
-			if err := p.deleteDroplet(ctx, d); err != nil {
-				return false, err
+			if !meant(d) {
+				continue
 			}
+			if err := p.deleteDroplet(ctx, d); err != nil {
+				return "", err
+			}
+			waiting = fmt.Sprintf("droplet %s (%d) is still there", d.Name, d.ID)
 		}
-		return len(all) == 0, nil
+		return waiting, err
 	})
 }
 
@@ -180,21 +188,21 @@ func (p *Provider) RemoveAll(ctx context.Context) error {
 
 // removeVolumes removes those with the cluster's tag.
 func (p *Provider) removeVolumes(ctx context.Context) error {
-	return until(ctx, removeTimeout, "remove volumes", func() (bool, error) {
+	return until(ctx, removeTimeout, "remove volumes", func() (waiting string, err error) {
 		all, err := p.volumes(ctx)
-		if err != nil {
-			return false, err
-		}
-		all = slices.DeleteFunc(all, func(v godo.Volume) bool { return !slices.Contains(v.Tags, p.tag()) })
 		for _, v := range all {
+			if !slices.Contains(v.Tags, p.tag()) {
+				continue
+			}
 			err := do(ctx, "remove volume "+v.Name, func() error {
 				_, err := p.api.Storage.DeleteVolume(ctx, v.ID)
 				return gone(err, http.StatusConflict) // while it is being detached
 			})
 			if err != nil {
-				return false, err
+				return "", err
 			}
+			waiting = fmt.Sprintf("volume %s is still there", v.Name)
 		}
-		return len(all) == 0, nil
+		return waiting, err
 	})
 }

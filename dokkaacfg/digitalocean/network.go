@@ -2,7 +2,6 @@ package digitalocean
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/digitalocean/godo"
+
+	"github.com/dokkaa/dokkaa/dokkaacfg/hosting"
 )
 
 // everywhere is the world.
@@ -27,7 +28,7 @@ func (p *Provider) ensureTag(ctx context.Context) error {
 
 // ensureVPC makes the cluster's private network if there is none, and returns its id. Its name is
 // one of its kind, so it is not made twice when an answer is lost.
-func (p *Provider) ensureVPC(ctx context.Context, w want) (string, error) {
+func (p *Provider) ensureVPC(ctx context.Context, w want, tell hosting.Tell) (string, error) {
 	if w.vpc != "" {
 		return w.vpc, nil
 	}
@@ -41,15 +42,18 @@ func (p *Provider) ensureVPC(ctx context.Context, w want) (string, error) {
 			Name: p.networkName(), RegionSlug: w.region, Description: "Hosts of Dokkaa cluster " + p.Cluster,
 		})
 		if err != nil {
+			if late, lookErr := p.findVPC(ctx); lookErr == nil && late != nil {
+				return late.ID, nil // refused, because an order before took effect late
+			}
 			return "", err
 		}
-		p.log.Info("made VPC", "name", vpc.Name, "region", vpc.RegionSlug)
+		tell("VPC %s in %s", vpc.Name, vpc.RegionSlug)
 		return vpc.ID, nil
 	})
 }
 
 // ensureFirewall makes the cluster's firewall, or changes it if it is not as it should be.
-func (p *Provider) ensureFirewall(ctx context.Context, w want) error {
+func (p *Provider) ensureFirewall(ctx context.Context, w want, tell hosting.Tell) error {
 	request := p.firewallRequest(w)
 	return do(ctx, "make firewall "+request.Name, func() error {
 		found, err := p.findFirewall(ctx)
@@ -57,14 +61,18 @@ func (p *Provider) ensureFirewall(ctx context.Context, w want) error {
 		case err != nil:
 			return backoff.Permanent(err)
 		case found == nil:
-			_, _, err = p.api.Firewalls.Create(ctx, request)
+			if _, _, err = p.api.Firewalls.Create(ctx, request); err != nil {
+				if late, lookErr := p.findFirewall(ctx); lookErr == nil && late != nil && sameFirewall(late, request) {
+					return nil // refused, because an order before took effect late
+				}
+			}
 		case !sameFirewall(found, request):
 			_, _, err = p.api.Firewalls.Update(ctx, found.ID, request)
 		default:
 			return nil
 		}
 		if err == nil {
-			p.log.Info("set firewall", "name", request.Name, "rules", p.describeFirewall(w))
+			tell("firewall %s: %s", request.Name, p.describeFirewall(w))
 		}
 		return err
 	})
@@ -179,24 +187,14 @@ func (p *Provider) removeVPC(ctx context.Context) error {
 		return err
 	}
 	what := "remove VPC " + vpc.Name
-	var last error
-	err = until(ctx, removeTimeout, what, func() (bool, error) {
-		last = do(ctx, what, func() error {
+	return until(ctx, removeTimeout, what, func() (waiting string, err error) {
+		err = do(ctx, what, func() error {
 			_, err := p.api.VPCs.Delete(ctx, vpc.ID)
 			return gone(err)
 		})
-		if status := statusOf(last); status == http.StatusForbidden || status == http.StatusConflict {
-			return false, nil
+		if status := statusOf(err); status == http.StatusForbidden || status == http.StatusConflict {
+			return err.Error(), nil
 		}
-		return true, last
+		return "", err
 	})
-	return errors.Join(err, other(err, last))
-}
-
-// other is the second error where the first is not it already.
-func other(first, second error) error {
-	if first == nil || errors.Is(first, second) {
-		return nil
-	}
-	return second
 }

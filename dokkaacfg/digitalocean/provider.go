@@ -26,8 +26,9 @@ const (
 	DefaultImage  = "ubuntu-24-04-x64"
 )
 
-// MaxHosts is how many hosts a cluster can have: a new account may have about as many droplets.
-const MaxHosts = 25
+// MaxHosts is how many hosts a cluster can have. How many droplets an account may have is up to
+// DigitalOcean, who say so.
+const MaxHosts = 100
 
 const (
 	requestTimeout = 30 * time.Second
@@ -90,7 +91,7 @@ func New(o Options) (*Provider, error) {
 	}
 	p.api = api
 	if p.OwnIP == nil {
-		p.OwnIP = askOwnIP
+		p.OwnIP = func(ctx context.Context) (netip.Addr, error) { return askOwnIP(ctx, ownIPService) }
 	}
 	return p, nil
 }
@@ -128,7 +129,7 @@ func (p *Provider) Plan(ctx context.Context, scale int) (hosting.Plan, error) {
 }
 
 // Make makes hosts until there are at least scale.
-func (p *Provider) Make(ctx context.Context, scale int) ([]hosting.Host, error) {
+func (p *Provider) Make(ctx context.Context, scale int, tell hosting.Tell) ([]hosting.Host, error) {
 	s, err := p.survey(ctx)
 	if err != nil {
 		return nil, err
@@ -141,13 +142,13 @@ func (p *Provider) Make(ctx context.Context, scale int) ([]hosting.Host, error) 
 	if err := p.ensureTag(ctx); err != nil {
 		return nil, err
 	}
-	if err := p.ensureFirewall(ctx, w); err != nil {
+	if err := p.ensureFirewall(ctx, w, tell); err != nil {
 		return nil, err
 	}
 	if len(w.missing) > 0 {
-		if w.vpc, err = p.ensureVPC(ctx, w); err != nil {
+		if w.vpc, err = p.ensureVPC(ctx, w, tell); err != nil {
 			return nil, err
 		}
 	}
-	return p.ensureDroplets(ctx, scale, w)
+	return p.ensureDroplets(ctx, scale, w, tell)
 }

@@ -52,7 +52,7 @@ func open(t *testing.T, api *digitaloceantest.API, change func(*Options)) cluste
 
 func (c cluster) mustMake(t *testing.T, scale int) []hosting.Host {
 	t.Helper()
-	hosts, err := c.Make(t.Context(), scale)
+	hosts, err := c.Make(t.Context(), scale, t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestNewHostsAreAsThoseThatThereAre(t *testing.T) {
 		if d := c.api.Droplets()[1]; d.SizeSlug != "s-2vcpu-4gb" || d.Image.Slug != "debian-12-x64" || d.Region.Slug != "fra1" {
 			t.Errorf("the second is %+v", d)
 		}
-		_, err := open(t, c.api, func(o *Options) { o.Region = "nyc3" }).Make(t.Context(), 3)
+		_, err := open(t, c.api, func(o *Options) { o.Region = "nyc3" }).Make(t.Context(), 3, t.Logf)
 		if err == nil || !strings.Contains(err.Error(), "cluster web is in fra1") {
 			t.Errorf("a host elsewhere: %v", err)
 		}
@@ -145,7 +145,7 @@ func TestUsesTheNetworkThatItIsGiven(t *testing.T) {
 				t.Errorf("%s is in %s, want %s", d.Name, d.VPC, given)
 			}
 		}
-		_, err := open(t, c.api, func(o *Options) { o.VPC = c.api.VPCs()[1].ID }).Make(t.Context(), 3)
+		_, err := open(t, c.api, func(o *Options) { o.VPC = c.api.VPCs()[1].ID }).Make(t.Context(), 3, t.Logf)
 		if err == nil || !strings.Contains(err.Error(), "could not reach them") {
 			t.Errorf("a host in another network: %v", err)
 		}
@@ -176,7 +176,7 @@ func TestWhatCannotBeHadIsSaidBeforeAnythingIsMade(t *testing.T) {
 				c = open(t, c.api, test.change)
 				for _, f := range []func() error{
 					func() error { _, err := c.Plan(t.Context(), 1); return err },
-					func() error { _, err := c.Make(t.Context(), 1); return err },
+					func() error { _, err := c.Make(t.Context(), 1, t.Logf); return err },
 				} {
 					err := f()
 					if err == nil {
@@ -276,7 +276,7 @@ func TestOwnAddressUnknown(t *testing.T) {
 		nowhere := func(o *Options) {
 			o.OwnIP = func(context.Context) (netip.Addr, error) { return netip.Addr{}, fmt.Errorf("no route") }
 		}
-		_, err := open(t, c.api, nowhere).Make(t.Context(), 1)
+		_, err := open(t, c.api, nowhere).Make(t.Context(), 1, t.Logf)
 		if err == nil || !strings.Contains(err.Error(), "no route; say it with --ssh-from") {
 			t.Errorf("it says %v", err)
 		}
@@ -401,7 +401,7 @@ func TestWaitsForAddresses(t *testing.T) {
 func TestGivesUpWaiting(t *testing.T) {
 	bubble(t, func(t *testing.T, c cluster) {
 		c.api.SetLate(1000)
-		_, err := c.Make(t.Context(), 1)
+		_, err := c.Make(t.Context(), 1, t.Logf)
 		if err == nil || err.Error() != "host web-1 is new, with the addresses none, after 10m0s; dokkaacfg up goes on waiting, dokkaacfg down removes all" {
 			t.Errorf("it says %v", err)
 		}

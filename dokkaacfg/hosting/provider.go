@@ -26,7 +26,7 @@ type Provider interface {
 	// Make makes hosts until there are at least scale, with all that belongs to them, and waits
 	// until each has its addresses; it never removes one. It returns all hosts by name. That one
 	// answers to SSH is not said.
-	Make(ctx context.Context, scale int) ([]Host, error)
+	Make(ctx context.Context, scale int, tell Tell) ([]Host, error)
 	// List returns everything of the cluster that exists; nothing is no error.
 	List(ctx context.Context) (Inventory, error)
 	// Remove removes a host with its disk, and is done when it is gone. One that is not there is
@@ -35,6 +35,9 @@ type Provider interface {
 	// RemoveAll removes everything that List returns but what is kept, and is done when it is gone.
 	RemoveAll(ctx context.Context) error
 }
+
+// Tell is told of each step that is done, in words, as by fmt.Printf.
+type Tell func(format string, args ...any)
 
 // Inventory is what exists of a cluster.
 type Inventory struct {

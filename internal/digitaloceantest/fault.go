@@ -1,6 +1,10 @@
 package digitaloceantest
 
 import (
+	"bytes"
+	"context"
+	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -16,6 +20,7 @@ type Fault struct {
 	Status     int           // the answer; 0 breaks the connection without one
 	RetryAfter time.Duration // with it, in whole seconds
 	After      bool          // what was asked for is done all the same
+	Later      int           // it is done, but after so many further requests
 }
 
 // Fail lets something go wrong. Of several faults that fit, the first one's turn comes first.
@@ -40,6 +45,45 @@ func (a *API) faultFor(r Request) *Fault {
 		return f
 	}
 	return nil
+}
+
+// late is a request whose effect is still to come.
+type late struct {
+	after int // further requests
+	do    func()
+}
+
+// postpone keeps a request for later.
+func (a *API) postpone(r *http.Request, after int) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // whoever sent it is gone half-way
+	}
+	kept := r.Clone(context.WithoutCancel(r.Context()))
+	a.postponed = append(a.postponed, late{after, func() {
+		kept.Body = io.NopCloser(bytes.NewReader(body))
+		a.reply(kept)
+	}})
+}
+
+// catchUp does what was kept for now.
+func (a *API) catchUp(requests int) {
+	var still []late
+	for _, l := range a.postponed {
+		if l.after -= requests; l.after > 0 {
+			still = append(still, l)
+		} else {
+			l.do()
+		}
+	}
+	a.postponed = still
+}
+
+// Settle does whatever is still to come.
+func (a *API) Settle() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.catchUp(math.MaxInt)
 }
 
 func (f *Fault) answer(w http.ResponseWriter) {

@@ -47,6 +47,7 @@ type API struct {
 	mu        sync.Mutex
 	data      account
 	faults    []*Fault
+	postponed []late
 	requests  []Request
 	violation []error
 	machines  Machines
@@ -132,7 +133,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	request := Request{Method: r.Method, Path: r.URL.RequestURI(), At: time.Now()}
 	defer func() { a.requests = append(a.requests, request) }()
 
+	a.catchUp(1)
 	fault := a.faultFor(request)
+	if fault != nil && fault.Later > 0 {
+		a.postpone(r, fault.Later)
+	}
 	if fault != nil && !fault.After {
 		request.Status = fault.Status
 		fault.answer(w)
