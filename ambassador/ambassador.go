@@ -17,6 +17,7 @@ import (
 
 	"github.com/dokkaa/dokkaa/ambassador/handover"
 	"github.com/dokkaa/dokkaa/ambassador/ledger"
+	"github.com/dokkaa/dokkaa/ambassador/names"
 	"github.com/dokkaa/dokkaa/ambassador/relay"
 	"github.com/dokkaa/dokkaa/internal/daemon"
 	"github.com/dokkaa/dokkaa/internal/docker"
@@ -37,7 +38,7 @@ type Ambassador struct {
 	ledger   *ledger.Ledger
 
 	callers   *callers
-	resolver  *resolver
+	names     *names.Resolver
 	dialer    net.Dialer
 	relay     relay.Relay
 	listeners *listeners
@@ -81,9 +82,11 @@ func newAmbassador(settings Settings, env daemon.Env, e engine) *Ambassador {
 	}, env.Log, a.metrics.listErrors)
 	a.listeners = newListeners(settings.PortRange, a.settings.listenOn(), a.accept, env.Log)
 	a.post = handover.New(handover.Settings{Name: settings.Handover, Server: a.listeners, Ready: a.callers.ready, Log: env.Log})
-	a.resolver = newResolver(func() (string, error) {
-		return a.settings.nameServer(a.listeners.address())
-	}, a.metrics.dnsErrors)
+	a.names = names.New(names.Settings{
+		Server:   func() (string, error) { return a.settings.nameServer(a.listeners.address()) },
+		MaxStale: settings.MaxStale, SlowStart: settings.SlowStart,
+		Failed: a.metrics.dnsErrors.Inc, Log: env.Log,
+	})
 	// Connections outlive the end of Run's context for as long as they are drained.
 	a.work, a.stop = context.WithCancel(context.Background())
 	return a
@@ -110,6 +113,7 @@ func (a *Ambassador) Run(ctx context.Context) error {
 	}
 	var group sync.WaitGroup
 	group.Go(func() { a.callers.run(a.work) })
+	group.Go(func() { a.names.Run(a.work) })
 	group.Go(func() { a.relay.Run(a.work) })
 	group.Go(func() { a.ledger.Run(a.work) })
 	group.Go(func() {

@@ -148,10 +148,10 @@ func TestWithoutANameServerTheLastAnswerServes(t *testing.T) {
 			h.link("127.0.0.2", startBackend(t, "127.0.0.1:0", say("page")))
 			h.wantAnswer("127.0.0.2", "page")
 			fail(h.dns)
-			for deadline := time.Now().Add(2 * maxTTL); time.Now().Before(deadline); {
+			for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); {
 				start := time.Now()
 				h.wantAnswer("127.0.0.2", "page")
-				if took := time.Since(start); took > queryTimeout {
+				if took := time.Since(start); took > time.Second/2 { // it waited for the name server
 					t.Fatalf("took %v", took)
 				}
 			}

@@ -76,11 +76,11 @@ func (c *connection) Choose() (netip.AddrPort, bool) {
 		return netip.AddrPort{}, false
 	}
 	c.container, c.service = who.name, who.backends[c.port]
-	backends, ok := c.a.resolver.fresh(c.service)
+	pool, ok := c.a.names.Fresh(c.service)
 	if !ok {
 		return netip.AddrPort{}, false
 	}
-	c.round = round{pool: backends}
+	c.round = round{pool: pool}
 	return c.next()
 }
 

@@ -8,11 +8,13 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/dokkaa/dokkaa/ambassador/names"
 )
 
 // Routes serves what the ambassador knows and counts, to this host alone.
 func (a *Ambassador) Routes(mux *http.ServeMux) {
-	mux.HandleFunc("GET /debug/callers", forThisHost(func() any { return a.table(time.Now()) }))
+	mux.HandleFunc("GET /debug/callers", forThisHost(func() any { return a.table() }))
 	mux.HandleFunc("GET /v1/services", forThisHost(func() any { return a.ledger.Report(time.Now()) }))
 }
 
@@ -58,8 +60,8 @@ type tableEndpoint struct {
 	SetAside bool           `json:"set_aside"` // it could not be dialled lately
 }
 
-func (a *Ambassador) table(now time.Time) table {
-	t := table{Callers: a.callers.table(), Services: a.resolver.table(now)}
+func (a *Ambassador) table() table {
+	t := table{Callers: a.callers.table(), Services: tableOfServices(a.names.Known())}
 	if err := a.Ready(); err != nil {
 		t.Error = err.Error()
 	}
@@ -77,13 +79,11 @@ func (c *callers) table() []tableCaller {
 	return rows
 }
 
-func (r *resolver) table(now time.Time) []tableService {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	rows := make([]tableService, 0, len(r.answers))
-	for name, known := range r.answers {
-		service := tableService{Name: name, Fresh: now.Before(known.fresh), Endpoints: []tableEndpoint{}}
-		for _, e := range known.pool.Status() {
+func tableOfServices(known map[string]names.Service) []tableService {
+	rows := make([]tableService, 0, len(known))
+	for name, k := range known {
+		service := tableService{Name: name, Fresh: k.Fresh, Endpoints: []tableEndpoint{}}
+		for _, e := range k.Status() {
 			service.Endpoints = append(service.Endpoints, tableEndpoint{e.Addr, e.Priority, e.Weight, e.Open, e.SetAside})
 		}
 		rows = append(rows, service)

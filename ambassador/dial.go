@@ -39,7 +39,7 @@ type round struct {
 // are between rounds.
 func (c *connection) connect(ctx context.Context) (*net.TCPConn, error) {
 	deadline := time.Now().Add(endpointPatience)
-	lookup := c.a.resolver.lookup
+	lookup := c.a.names.Lookup
 	for first := true; ; first = false {
 		conn, err := c.dialRound(ctx, lookup)
 		if err == nil {
@@ -61,7 +61,7 @@ func (c *connection) connect(ctx context.Context) (*net.TCPConn, error) {
 			return nil, ctx.Err()
 		case <-time.After(roundPause):
 		}
-		lookup = c.a.resolver.refresh // what is remembered was of no use
+		lookup = c.a.names.Refresh // what is remembered was of no use
 	}
 }
 

@@ -52,7 +52,7 @@ func startHouse(t *testing.T, change func(*Settings)) *house {
 	t.Helper()
 	checkLeaks(t)
 	h := &house{t: t, engine: &fakeEngine{}, dns: startDNS(t)}
-	settings := Settings{ListenAddr: "127.0.0.1", DNSAddr: h.dns.addr, MaxConnections: 300, MaxConnectionsPerContainer: 300, DrainTimeout: 5 * time.Second, Relay: os.Getenv(relayVariable)}
+	settings := Settings{ListenAddr: "127.0.0.1", DNSAddr: h.dns.addr, MaxConnections: 300, MaxConnectionsPerContainer: 300, DrainTimeout: 5 * time.Second, MaxStale: time.Hour, Relay: os.Getenv(relayVariable)}
 	if change != nil {
 		change(&settings)
 	}

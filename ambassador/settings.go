@@ -26,6 +26,8 @@ type Settings struct {
 	Handover                   string        `name:"handover" env:"HANDOVER" default:"dokkaa-ambassador" help:"Ambassadors of one host that have the same name here take over from each other."`
 	Relay                      string        `name:"relay" env:"AMBASSADOR_RELAY" default:"" enum:",plain" hidden:"" help:"How bytes are carried; for tests, and to measure."`
 	AccessLog                  float64       `name:"access-log" env:"ACCESS_LOG" default:"0" help:"Share of connections that get a line in the log when they end, 0 to 1."`
+	MaxStale                   time.Duration `name:"max-stale" env:"MAX_STALE" default:"1h" help:"How long the last answer serves while the name server gives none; 0: not at all."`
+	SlowStart                  time.Duration `name:"slow-start" env:"SLOW_START" default:"10s" help:"In this time the share of an instance that joins others grows to its full size; 0: at once."`
 	DrainTimeout               time.Duration `name:"drain-timeout" env:"DRAIN_TIMEOUT" default:"8s" help:"How long open connections may go on after SIGTERM."`
 }
 
@@ -48,8 +50,8 @@ func (s *Settings) Validate() error {
 	if !(s.AccessLog >= 0 && s.AccessLog <= 1) {
 		return fmt.Errorf("--access-log: %v is not between 0 and 1", s.AccessLog)
 	}
-	if s.IdleTimeout < 0 || s.DrainTimeout < 0 {
-		return fmt.Errorf("--idle-timeout, --drain-timeout: must not be negative")
+	if s.IdleTimeout < 0 || s.DrainTimeout < 0 || s.MaxStale < 0 || s.SlowStart < 0 {
+		return fmt.Errorf("--idle-timeout, --drain-timeout, --max-stale, --slow-start: must not be negative")
 	}
 	return nil
 }

@@ -58,6 +58,8 @@ func TestValidate(t *testing.T) {
 		"--max-connections":               func(s *Settings) { s.MaxConnections = 0 },
 		"--max-connections-per-container": func(s *Settings) { s.MaxConnectionsPerContainer = 0 },
 		"--idle-timeout":                  func(s *Settings) { s.IdleTimeout = -time.Second },
+		"--max-stale":                     func(s *Settings) { s.MaxStale = -time.Second },
+		"--slow-start":                    func(s *Settings) { s.SlowStart = -time.Second },
 	} {
 		settings := sound
 		change(&settings)
