@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -21,6 +20,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 
 	"github.com/dokkaa/dokkaa/internal/daemon"
 )
@@ -71,16 +71,32 @@ type succession struct {
 
 func newSuccession(t *testing.T) *succession {
 	dns := startDNS(t)
-	dns.set("web.shop.skydns.local", startBackend(t, "127.0.0.1:0", echo))
-	free, err := listen(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := free.Addr().(*net.TCPAddr).Port
-	free.Close()
+	dns.set("web.shop.skydns.local", startBackend(t, "127.0.0.1:0", sayAgain))
+	port := sharedPort(t)
 	s := &succession{t: t, port: port}
 	s.described = fmt.Sprintf("%d %s dokkaa-test-%d-%d", port, dns.addr, os.Getpid(), port)
 	return s
+}
+
+// sharedPort is a port that nobody else gets but who shares it: bound, but not listening.
+func sharedPort(t *testing.T) int {
+	t.Helper()
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(socket) })
+	if err := unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Bind(socket, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	addr, err := unix.Getsockname(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr.(*unix.SockaddrInet4).Port
 }
 
 // member is an ambassador of the succession.
@@ -154,15 +170,39 @@ func (s *succession) dial() (*net.TCPConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return conn.(*net.TCPConn), conn.SetDeadline(time.Now().Add(waitFor))
+	return conn.(*net.TCPConn), nil
 }
 
-func say1(conn *net.TCPConn) error {
-	if _, err := conn.Write([]byte("x")); err != nil {
+// sayAgain is a backend that sends back each byte. After a "." it ends the connection: the side that
+// does has to do without its port for a minute.
+func sayAgain(conn *net.TCPConn) {
+	b := make([]byte, 1)
+	for b[0] != '.' {
+		if _, err := io.ReadFull(conn, b); err != nil {
+			return
+		}
+		if _, err := conn.Write(b); err != nil {
+			return
+		}
+	}
+}
+
+// speak says something, and wants it back.
+func speak(conn *net.TCPConn, what string) error {
+	if err := conn.SetDeadline(time.Now().Add(waitFor)); err != nil {
 		return err
 	}
-	_, err := io.ReadFull(conn, make([]byte, 1))
-	return err
+	if _, err := io.WriteString(conn, what); err != nil {
+		return err
+	}
+	b := make([]byte, len(what))
+	if _, err := io.ReadFull(conn, b); err != nil {
+		return err
+	}
+	if string(b) != what {
+		return fmt.Errorf("got %q for %q", b, what)
+	}
+	return nil
 }
 
 // crawl connects again and again until it is ended.
@@ -211,7 +251,11 @@ func (s *succession) once() error {
 		return err
 	}
 	defer conn.Close()
-	return say1(conn)
+	if err := speak(conn, "."); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, conn)
+	return err
 }
 
 // more waits until so many connections more were served.
@@ -233,7 +277,35 @@ func (c *crawl) failed() []error {
 	return c.errs
 }
 
-func TestAnAmbassadorIsReplacedWithoutALoss(t *testing.T) {
+// networkVariable says that the process has a network of its own.
+const networkVariable = "AMBASSADOR_TEST_NETWORK"
+
+// TestSuccession runs in a network of its own: what other tests leave of their connections would
+// be short of ports for this many.
+func TestSuccession(t *testing.T) {
+	if os.Getenv(networkVariable) != "" {
+		if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		t.Run("replaced", replacedWithoutALoss)
+		t.Run("broken down", stoodInForByTheOneBefore)
+		t.Run("hanging", hangingAndReplaced)
+		return
+	}
+	t.Parallel() // it waits for timeouts more than it works
+	command := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSuccession$", "-test.v")
+	command.Env = append(os.Environ(), networkVariable+"=own")
+	command.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	out, err := command.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v (it needs root)\n%s", err, out)
+	}
+	if testing.Verbose() {
+		t.Logf("%s", out)
+	}
+}
+
+func replacedWithoutALoss(t *testing.T) {
 	s := newSuccession(t)
 	first := s.start()
 	first.wantTurn()
@@ -242,28 +314,28 @@ func TestAnAmbassadorIsReplacedWithoutALoss(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer long.Close()
-	if err := say1(long); err != nil {
+	if err := speak(long, "x"); err != nil {
 		t.Fatal(err)
 	}
 	crawl := s.crawl()
-	crawl.more(t, 500)
+	crawl.more(t, 300)
 	before := first
 	for range 5 {
 		next := s.start()
 		next.wantTurn()
-		crawl.more(t, 500)
+		crawl.more(t, 300)
 		if before != first {
 			before.wantEnd()
 		}
-		crawl.more(t, 500)
+		crawl.more(t, 300)
 		before = next
 	}
-	if err := say1(long); err != nil {
+	if err := speak(long, "x"); err != nil {
 		t.Errorf("a connection of the first ambassador: %v", err)
 	}
 	first.signal(syscall.SIGTERM)
 	time.Sleep(100 * time.Millisecond)
-	if err := say1(long); err != nil {
+	if err := speak(long, "x"); err != nil {
 		t.Errorf("a connection of the first ambassador, which ends: %v", err)
 	}
 	long.Close()
@@ -275,7 +347,7 @@ func TestAnAmbassadorIsReplacedWithoutALoss(t *testing.T) {
 	t.Logf("%d connections served", crawl.served.Load())
 }
 
-func TestAnAmbassadorThatBreaksDownIsStoodInForByTheOneBefore(t *testing.T) {
+func stoodInForByTheOneBefore(t *testing.T) {
 	s := newSuccession(t)
 	first := s.start()
 	first.wantTurn()
@@ -300,7 +372,7 @@ func TestAnAmbassadorThatBreaksDownIsStoodInForByTheOneBefore(t *testing.T) {
 	}
 }
 
-func TestAnAmbassadorThatHangsIsReplaced(t *testing.T) {
+func hangingAndReplaced(t *testing.T) {
 	s := newSuccession(t)
 	first := s.start()
 	first.wantTurn()
