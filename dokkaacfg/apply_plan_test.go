@@ -30,6 +30,7 @@ func TestPlanApply(t *testing.T) {
 		plan    string
 		writes  bool
 	}{
+		"new list":        {before: "none", after: "{\"image\": \"x\", \"command\": [\n\"a b\",\n  \"c\"]}", changes: `+ image: "x", + command: ["a b","c"]`, plan: "new: 1 instance", writes: true},
 		"new":             {before: "none", after: `{"image": "x", "scale": 2}`, changes: `+ image: "x", + scale: 2`, plan: "new: 2 instances", writes: true},
 		"new everywhere":  {before: "none", after: `{"image": "x", "mode": "global"}`, changes: `+ image: "x", + mode: "global"`, plan: "new: an instance on each suitable host", writes: true},
 		"same":            {after: have, plan: "unchanged"},

@@ -47,7 +47,7 @@ func TestDocumentedCommands(t *testing.T) {
 	d := documentation{t: t, cluster: cluster, flags: flags, dir: t.TempDir()}
 	d.write("tls.key", "key")
 	d.write("site.conf", "listen 80\n")
-	d.put("old", `{"image": "dockerfile/nginx", "scale": 1}`)
+	d.write("compose.yaml", composeFile)
 	d.write("nginx.json", `{"image": "dockerfile/nginx", "scale": 2, "services": {"nginx": 80}, "update": {"min_healthy_time": "1s"}}`)
 
 	replace := strings.NewReplacer("build/bin/dokkaacfg", program+" "+strings.Join(flags, " "), "10.101.0.", "10.107.0.")
@@ -69,6 +69,17 @@ func TestDocumentedCommands(t *testing.T) {
 		d.check(command, string(out))
 	}
 }
+
+// composeFile has a reader that is healthy when it gets the page, at the address that convert wrote.
+const composeFile = `name: site
+services:
+  page: {image: dockerfile/nginx, expose: ["80"]}
+  reader:
+    image: dockerfile/ubuntu
+    command: ["/bin/bash", "-c", "trap exit TERM; while true; do sleep 1; done"]
+    environment: {URL: "http://page:80/"}
+    healthcheck: {test: ["CMD", "/bin/bash", "-c", "curl -fs $$URL"], interval: 1s}
+`
 
 // documentation is what the documented commands are about.
 type documentation struct {
@@ -137,8 +148,8 @@ func (d *documentation) prepare(command string) {
 func (d *documentation) check(command, out string) {
 	d.t.Helper()
 	for part, want := range map[string]string{
-		"apply": "dummy/nginx: running, 2 of 2 healthy", "ps dummy": "dummy/nginx 2", "inspect": "verdict: ", "scale": "3 of 3 healthy, revision 1",
-		"restart": "revision 2", "rollback": "- env.NEW", "stop": "dummy/nginx: stopped", " start dummy": "running, 2 of 2 healthy", "rm dummy/old": "dummy/old is removed",
+		"apply -f nginx": "dummy/nginx: running, 2 of 2 healthy", "ps dummy": "dummy/nginx 2", "inspect": "verdict: ", "scale": "3 of 3 healthy, revision 1",
+		"restart": "revision 2", "rollback": "- env.NEW", "stop": "dummy/nginx: stopped", " start dummy": "running, 2 of 2 healthy", "convert": "site/reader: running, 1 of 1 healthy", "rm site": "site/reader is removed",
 		"host drain": "host 10.107.0.2 is empty\n", "host rm": "host 10.107.0.3 is forgotten", "volume ls": "dummy---db---data",
 		"volume rm": "removed", "secret ls": "dummy/password", "config cat": "listen 80\n", "zone-": "disk=ssd\n",
 	} {

@@ -1,6 +1,7 @@
 package dokkaacfg
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -82,7 +83,9 @@ func flatten(object []byte) map[string]string {
 				put(path+"["+strconv.Itoa(i)+"]", value)
 			}
 		default:
-			flat[path] = string(data)
+			var line bytes.Buffer
+			_ = json.Compact(&line, data) // it was read before
+			flat[path] = line.String()
 		}
 	}
 	put("", object)

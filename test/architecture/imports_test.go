@@ -73,6 +73,7 @@ var only = []struct {
 		[]string{"internal/docker", "conductor/engine", "ambassador", "dokkaacfg", "internal/vhost"}},
 	{"github.com/robfig/cron/v3", "what a schedule means is the manifest's to say", []string{"manifest"}},
 	{"github.com/spf13/cobra", "a daemon has settings, not commands (docs/adr/0026)", []string{"dokkaacfg"}},
+	{"github.com/compose-spec/compose-go/v2/cli", "Compose files are read in one place", []string{"dokkaacfg/compose"}},
 	{"github.com/alecthomas/kong", "the command line has commands, which are cobra's (docs/adr/0026)",
 		[]string{"internal/daemon", "skydns", "images", "test/bench"}},
 	{"github.com/digitalocean/godo", "only the provider speaks to DigitalOcean", []string{"dokkaacfg/digitalocean"}},
