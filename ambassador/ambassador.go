@@ -11,11 +11,11 @@ import (
 	"math"
 	"net"
 	"net/netip"
-	"net/url"
 	"sync"
 	"time"
 
 	"github.com/dokkaa/dokkaa/ambassador/handover"
+	"github.com/dokkaa/dokkaa/ambassador/identity"
 	"github.com/dokkaa/dokkaa/ambassador/ledger"
 	"github.com/dokkaa/dokkaa/ambassador/names"
 	"github.com/dokkaa/dokkaa/ambassador/relay"
@@ -23,21 +23,14 @@ import (
 	"github.com/dokkaa/dokkaa/internal/docker"
 )
 
-// engine is what the ambassador asks of Docker.
-type engine interface {
-	Running(ctx context.Context, label string) ([]docker.Container, error)
-	Watch(ctx context.Context, filters url.Values, hint func(docker.Event)) error
-}
-
 // Ambassador is the daemon.
 type Ambassador struct {
 	settings Settings
-	engine   engine
 	log      *slog.Logger
 	metrics  *metrics
 	ledger   *ledger.Ledger
 
-	callers   *callers
+	callers   *identity.Callers
 	names     *names.Resolver
 	dialer    net.Dialer
 	relay     relay.Relay
@@ -62,10 +55,9 @@ func New(settings Settings, env daemon.Env) (*Ambassador, error) {
 	return newAmbassador(settings, env, e), nil
 }
 
-func newAmbassador(settings Settings, env daemon.Env, e engine) *Ambassador {
+func newAmbassador(settings Settings, env daemon.Env, e identity.Engine) *Ambassador {
 	a := &Ambassador{
 		settings: settings,
-		engine:   e,
 		log:      env.Log,
 		metrics:  newMetrics(env.Metrics),
 		ledger:   ledger.New(),
@@ -77,11 +69,10 @@ func newAmbassador(settings Settings, env daemon.Env, e engine) *Ambassador {
 	}
 	env.Metrics.MustRegister(a.ledger)
 	a.dialer.SetMultipathTCP(false) // what the kernel cannot splice
-	a.callers = newCallers(func(ctx context.Context) ([]docker.Container, error) {
-		return e.Running(ctx, labelCluster)
-	}, env.Log, a.metrics.listErrors)
-	a.listeners = newListeners(settings.PortRange, a.settings.listenOn(), a.accept, env.Log)
-	a.post = handover.New(handover.Settings{Name: settings.Handover, Server: a.listeners, Ready: a.callers.ready, Log: env.Log})
+	a.callers = identity.New(identity.Settings{Engine: e, Log: env.Log, Failed: a.metrics.listErrors.Inc,
+		Changed: func() { a.listeners.poke() }})
+	a.listeners = newListeners(settings.PortRange, a.settings.listenOn(), a.callers.Wanted, a.accept, a.metrics, env.Log)
+	a.post = handover.New(handover.Settings{Name: settings.Handover, Server: a.listeners, Ready: a.callers.Ready, Log: env.Log})
 	a.names = names.New(names.Settings{
 		Server:   func() (string, error) { return a.settings.nameServer(a.listeners.address()) },
 		MaxStale: settings.MaxStale, SlowStart: settings.SlowStart,
@@ -94,11 +85,11 @@ func newAmbassador(settings Settings, env daemon.Env, e engine) *Ambassador {
 
 // Ready says why no container can connect now, nil if all can.
 func (a *Ambassador) Ready() error {
-	return errors.Join(a.listeners.ready(), a.callers.ready())
+	return errors.Join(a.listeners.ready(), a.callers.Ready())
 }
 
 // Addrs returns the addresses that are listened on now.
-func (a *Ambassador) Addrs() []netip.AddrPort { return a.listeners.addrs() }
+func (a *Ambassador) Addrs() []netip.AddrPort { return a.listeners.addresses() }
 
 // Turn waits until this ambassador serves, and returns a context that ends when another does.
 func (a *Ambassador) Turn(ctx context.Context) (context.Context, error) { return a.post.Turn(ctx) }
@@ -112,19 +103,10 @@ func (a *Ambassador) Run(ctx context.Context) error {
 		return fmt.Errorf("open relay: %w", err)
 	}
 	var group sync.WaitGroup
-	group.Go(func() { a.callers.run(a.work) })
+	group.Go(func() { a.callers.Run(a.work) })
 	group.Go(func() { a.names.Run(a.work) })
 	group.Go(func() { a.relay.Run(a.work) })
 	group.Go(func() { a.ledger.Run(a.work) })
-	group.Go(func() {
-		filters := url.Values{
-			"type":  {"container", "network"},
-			"event": {"start", "die", "destroy", "connect", "disconnect"},
-		}
-		if err := a.engine.Watch(a.work, filters, a.callers.hint); a.work.Err() == nil {
-			a.log.Error("events of Docker ended", "err", err)
-		}
-	})
 	patience := time.AfterFunc(math.MaxInt64, a.stop)
 	defer patience.Stop()
 	defer context.AfterFunc(ctx, func() { patience.Reset(a.settings.DrainTimeout) })()

@@ -38,7 +38,7 @@ func TestAContainerThatDockerListsLateIsAwaited(t *testing.T) {
 	backend := startBackend(t, "127.0.0.1:0", say("page"))
 	h.dns.set("web.shop.skydns.local", backend)
 	conn := h.dial("127.0.0.2") // and no event yet
-	time.Sleep(2 * listPace)
+	time.Sleep(200 * time.Millisecond)
 	h.engine.start("crawler", "127.0.0.2", map[int]string{h.port: "web.shop.skydns.local"})
 	if got, err := io.ReadAll(conn); err != nil || string(got) != "page" {
 		t.Errorf("got %q, %v", got, err)

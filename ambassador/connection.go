@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dokkaa/dokkaa/ambassador/backend"
+	"github.com/dokkaa/dokkaa/ambassador/identity"
 	"github.com/dokkaa/dokkaa/ambassador/ledger"
 	"github.com/dokkaa/dokkaa/ambassador/relay"
 )
@@ -18,6 +19,7 @@ import (
 // Reasons of a refusal, as the metric counts them.
 const (
 	reasonStranger = "stranger"              // the address is no container's of ours
+	reasonHost     = "host"                  // the address is the host's own
 	reasonUnknown  = "unknown"               // it could not be found out whose it is
 	reasonNoLink   = "no-link"               // the container has no link at this port
 	reasonBackend  = "no-backend"            // no instance of the service can be reached
@@ -71,11 +73,11 @@ func (a *Ambassador) admit(source netip.Addr, port int) relay.Call {
 
 // Choose returns the first endpoint to dial if all that leads to it is remembered.
 func (c *connection) Choose() (netip.AddrPort, bool) {
-	who := c.a.callers.known(c.source)
-	if who == nil || who.backends[c.port] == "" {
+	who := c.a.callers.Known(c.source)
+	if who == nil || who.Links[c.port] == "" {
 		return netip.AddrPort{}, false
 	}
-	c.container, c.service = who.name, who.backends[c.port]
+	c.container, c.service = who.Name, who.Links[c.port]
 	pool, ok := c.a.names.Fresh(c.service)
 	if !ok {
 		return netip.AddrPort{}, false
@@ -157,12 +159,12 @@ func (c *connection) identify(ctx context.Context) error {
 	if c.service != "" {
 		return nil
 	}
-	who, err := c.a.callers.find(ctx, c.source)
+	who, err := c.a.callers.Find(ctx, c.source)
 	if err != nil {
 		return err
 	}
-	c.container = who.name
-	if c.service = who.backends[c.port]; c.service == "" {
+	c.container = who.Name
+	if c.service = who.Links[c.port]; c.service == "" {
 		return errNoLink
 	}
 	return nil
@@ -181,9 +183,11 @@ func (a *Ambassador) refuse(source netip.Addr, port int, container, reason strin
 
 func reasonOf(err error) string {
 	switch {
-	case errors.Is(err, errStranger):
+	case errors.Is(err, identity.ErrStranger):
 		return reasonStranger
-	case errors.Is(err, errUnknown):
+	case errors.Is(err, identity.ErrHost):
+		return reasonHost
+	case errors.Is(err, identity.ErrUnknown):
 		return reasonUnknown
 	case errors.Is(err, errNoLink):
 		return reasonNoLink

@@ -3,12 +3,12 @@ package ambassador
 import (
 	"cmp"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
 	"time"
 
+	"github.com/dokkaa/dokkaa/ambassador/identity"
 	"github.com/dokkaa/dokkaa/ambassador/names"
 )
 
@@ -61,22 +61,19 @@ type tableEndpoint struct {
 }
 
 func (a *Ambassador) table() table {
-	t := table{Callers: a.callers.table(), Services: tableOfServices(a.names.Known())}
+	t := table{Callers: tableOfCallers(a.callers.Rows()), Services: tableOfServices(a.names.Known())}
 	if err := a.Ready(); err != nil {
 		t.Error = err.Error()
 	}
 	return t
 }
 
-func (c *callers) table() []tableCaller {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	rows := make([]tableCaller, 0, len(c.byAddr))
-	for addr, who := range c.byAddr {
-		rows = append(rows, tableCaller{Address: addr, ID: who.id, Container: who.name, Links: maps.Clone(who.backends)})
+func tableOfCallers(rows []identity.Row) []tableCaller {
+	callers := make([]tableCaller, 0, len(rows))
+	for _, row := range rows {
+		callers = append(callers, tableCaller{Address: row.Address, ID: row.ID, Container: row.Name, Links: row.Links})
 	}
-	slices.SortFunc(rows, func(a, b tableCaller) int { return a.Address.Compare(b.Address) })
-	return rows
+	return callers
 }
 
 func tableOfServices(known map[string]names.Service) []tableService {

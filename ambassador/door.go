@@ -2,10 +2,15 @@ package ambassador
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/dokkaa/dokkaa/ambassador/handover"
+	"github.com/dokkaa/dokkaa/ambassador/relay"
 )
 
 // door is an open listener.
@@ -52,4 +57,25 @@ func (l *listeners) acceptAt(listener *net.TCPListener, kept handover.Socket) (d
 		return door{}, err
 	}
 	return door{addr: kept.Addr, stop: stop, kept: kept}, nil
+}
+
+// listen opens a listener that another process may share, so that an old and a new ambassador
+// can run side by side.
+func listen(ctx context.Context, addr netip.AddrPort) (*net.TCPListener, error) {
+	config := net.ListenConfig{
+		Control: func(_, _ string, conn syscall.RawConn) error {
+			var failure error
+			err := conn.Control(func(fd uintptr) {
+				failure = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+			})
+			return errors.Join(err, failure)
+		},
+		KeepAliveConfig: relay.KeepAlive,
+	}
+	config.SetMultipathTCP(false) // what the kernel cannot splice
+	listener, err := config.Listen(ctx, "tcp", addr.String())
+	if err != nil {
+		return nil, err // names the address itself
+	}
+	return listener.(*net.TCPListener), nil
 }

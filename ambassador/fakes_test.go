@@ -63,7 +63,7 @@ type fakeEngine struct {
 	gate       chan struct{} // if set, a listing made its result and waits here
 }
 
-func (f *fakeEngine) Running(ctx context.Context, _ string) ([]docker.Container, error) {
+func (f *fakeEngine) Containers(ctx context.Context, _ string) ([]docker.Container, error) {
 	f.mu.Lock()
 	f.lists++
 	var containers []docker.Container
@@ -93,6 +93,13 @@ func (f *fakeEngine) Watch(ctx context.Context, _ url.Values, hint func(docker.E
 
 // start runs a container without telling anybody.
 func (f *fakeEngine) start(id, addr string, backends map[int]string) {
+	f.put(id, "running", map[string][]netip.Addr{"dokkaa": {netip.MustParseAddr(addr)}}, backends)
+}
+
+// create makes a container that does not run.
+func (f *fakeEngine) create(id string, backends map[int]string) { f.put(id, "created", nil, backends) }
+
+func (f *fakeEngine) put(id, state string, addrs map[string][]netip.Addr, backends map[int]string) {
 	names := make(map[string]string)
 	for port, name := range backends {
 		names[fmt.Sprint(port)] = name
@@ -106,9 +113,8 @@ func (f *fakeEngine) start(id, addr string, backends map[int]string) {
 	if f.containers == nil {
 		f.containers = make(map[string]docker.Container)
 	}
-	f.containers[id] = docker.Container{ID: id, Name: id,
-		Labels: map[string]string{labelCluster: "c", labelBackends: string(label)},
-		Addrs:  map[string]netip.Addr{network: netip.MustParseAddr(addr)}}
+	f.containers[id] = docker.Container{ID: id, Name: id, State: state, Addrs: addrs,
+		Labels: map[string]string{"dokkaa.cluster": "c", "dokkaa.backends": string(label)}}
 }
 
 func (f *fakeEngine) remove(id string) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 
 	"github.com/dokkaa/dokkaa/ambassador/backend"
 	"github.com/dokkaa/dokkaa/internal/daemon"
@@ -51,8 +52,9 @@ type house struct {
 func startHouse(t *testing.T, change func(*Settings)) *house {
 	t.Helper()
 	checkLeaks(t)
-	h := &house{t: t, engine: &fakeEngine{}, dns: startDNS(t)}
-	settings := Settings{ListenAddr: "127.0.0.1", DNSAddr: h.dns.addr, MaxConnections: 300, MaxConnectionsPerContainer: 300, DrainTimeout: 5 * time.Second, MaxStale: time.Hour, Relay: os.Getenv(relayVariable)}
+	h := &house{t: t, engine: &fakeEngine{}, dns: startDNS(t), port: reservePort(t)}
+	h.engine.create("later", map[int]string{h.port: "web.shop.skydns.local"}) // so that the port is open
+	settings := Settings{ListenAddr: "127.0.0.1", PortRange: PortRange{h.port, h.port}, DNSAddr: h.dns.addr, MaxConnections: 300, MaxConnectionsPerContainer: 300, DrainTimeout: 5 * time.Second, MaxStale: time.Hour, Relay: os.Getenv(relayVariable)}
 	if change != nil {
 		change(&settings)
 	}
@@ -71,12 +73,11 @@ func startHouse(t *testing.T, change func(*Settings)) *house {
 	t.Cleanup(h.stop)
 	eventually(t, h.Ready)
 	eventually(t, func() error {
-		if h.callers.isFollowing() {
+		if h.callers.Following() && len(h.Addrs()) > 0 {
 			return nil
 		}
-		return errors.New("events are not followed")
+		return errors.New("events are not followed, or the port is not open")
 	})
-	h.port = int(h.Addrs()[0].Port())
 	return h
 }
 
@@ -161,10 +162,25 @@ func (h *house) refused(reason string) float64 {
 	return 0
 }
 
-func (c *callers) isFollowing() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.following
+// reservePort returns a port that only those get who would share it, until the test ends.
+func reservePort(t *testing.T) int {
+	t.Helper()
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(socket) })
+	err = errors.Join(unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
+		unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1),
+		unix.Bind(socket, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, err := unix.Getsockname(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr.(*unix.SockaddrInet4).Port
 }
 
 var errDocker = errors.New("docker is away")

@@ -5,81 +5,108 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/dokkaa/dokkaa/ambassador/handover"
-	"github.com/dokkaa/dokkaa/ambassador/relay"
 )
 
-// lookEvery is how often to look for the address, and for ports that were taken.
-const lookEvery = time.Second
+const (
+	// lookEvery is how often to look for the addresses, and for ports that were taken.
+	lookEvery = time.Second
+	// A port that no link names any more stays open for so long: its container may only be restarted.
+	unwantedFor = 10 * time.Second
+)
 
 var errNotServing = errors.New("not listening yet")
 
-// listeners accepts connections on a range of ports of an address that may come and go.
+// listeners accepts connections at the ports that links name, of addresses that may come and go.
 type listeners struct {
-	ports  PortRange
-	addr   func() (netip.Addr, error) // the address to listen on now
-	accept func(*net.TCPListener) (stop func(), err error)
-	log    *slog.Logger
+	ports   PortRange
+	addrs   func() ([]netip.Addr, error) // the addresses to listen on now
+	wanted  func() map[int]string        // ports that links name, each with a container that has one
+	accept  func(*net.TCPListener) (stop func(), err error)
+	metrics *metrics
+	log     *slog.Logger
+	grace   time.Duration // for ports that are not wanted any more
+
+	wake chan struct{} // capacity 1: other ports may be wanted
 
 	work sync.Mutex // held while listeners are opened, closed or handed over
 
 	mu        sync.Mutex
 	serving   bool // or another process does
-	bound     netip.Addr
-	open      map[int]door                       // by port of the range
+	bound     []netip.Addr
+	open      map[netip.AddrPort]door
+	unwanted  map[int]time.Time                  // open ports that no link names, and since when
+	outside   map[int]string                     // wanted ones that are not of the range
 	inherited map[netip.AddrPort]handover.Socket // to open doors with
 	err       error                              // why not every port is open
 }
 
-func newListeners(ports PortRange, addr func() (netip.Addr, error), accept func(*net.TCPListener) (func(), error), log *slog.Logger) *listeners {
+func newListeners(ports PortRange, addrs func() ([]netip.Addr, error), wanted func() map[int]string,
+	accept func(*net.TCPListener) (func(), error), m *metrics, log *slog.Logger) *listeners {
 	return &listeners{
-		ports:  ports,
-		addr:   addr,
-		accept: accept,
-		log:    log,
-		open:   make(map[int]door),
-		err:    errNotServing,
+		ports:   ports,
+		addrs:   addrs,
+		wanted:  wanted,
+		accept:  accept,
+		metrics: m,
+		log:     log,
+		grace:   unwantedFor,
+		wake:    make(chan struct{}, 1),
 
+		open:      make(map[netip.AddrPort]door),
+		unwanted:  make(map[int]time.Time),
 		inherited: make(map[netip.AddrPort]handover.Socket),
+		err:       errNotServing,
 	}
 }
 
-// ready says why not every port is open, nil if they all are.
+// ready says why not every port is open that is wanted, nil if they all are. With no link in the
+// whole host that is so as soon as there is an address to listen on.
 func (l *listeners) ready() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
 }
 
-// address is the address listened on, not valid if there is none.
+// address is the address listened on, the first of them; not valid if there is none.
 func (l *listeners) address() netip.Addr {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.bound
+	if len(l.bound) == 0 {
+		return netip.Addr{}
+	}
+	return l.bound[0]
 }
 
-// addrs returns the open listeners' addresses.
-func (l *listeners) addrs() []netip.AddrPort {
+// addresses returns those of the open listeners.
+func (l *listeners) addresses() []netip.AddrPort {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var addrs []netip.AddrPort
-	for port := l.ports.From; port <= l.ports.To; port++ {
-		if door, ok := l.open[port]; ok {
-			addrs = append(addrs, door.addr)
-		}
+	for _, door := range l.open {
+		addrs = append(addrs, door.addr)
 	}
+	slices.SortFunc(addrs, netip.AddrPort.Compare)
 	return addrs
 }
 
-// run keeps the listeners in line with the address until ctx ends, from the first Serve on.
+// poke tells that other ports may be wanted. It does not block.
+func (l *listeners) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// run keeps the listeners in line with the addresses and the links until ctx ends, from the first
+// Serve on.
 func (l *listeners) run(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -88,64 +115,155 @@ func (l *listeners) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			l.look(ctx)
+			l.look(ctx, l.align)
+		case <-l.wake:
+			l.look(ctx, l.alignPorts)
 		}
 	}
 }
 
-// look brings the listeners in line with the address.
-func (l *listeners) look(ctx context.Context) {
+// look aligns the listeners if this process serves.
+func (l *listeners) look(ctx context.Context, align func(context.Context)) {
 	l.work.Lock()
 	defer l.work.Unlock()
 	if l.isServing() {
-		l.align(ctx)
+		align(ctx)
 	}
 }
 
-// align is look while work is held.
+// align brings the listeners in line with the addresses and the links. l.work is held.
 func (l *listeners) align(ctx context.Context) {
-	addr, err := l.addr()
-	if err == nil && addr == l.address() && l.ready() == nil {
-		return
-	}
-	if addr != l.address() || err != nil {
+	addrs, err := l.addrs()
+	l.mu.Lock()
+	moved := err != nil || !slices.Equal(addrs, l.bound)
+	l.mu.Unlock()
+	if moved {
 		l.unbind()
 	}
-	if err == nil {
-		err = l.bind(ctx, addr)
+	if err != nil {
+		l.note(err)
+		return
 	}
+	l.mu.Lock()
+	l.bound = addrs
+	l.mu.Unlock()
+	if moved {
+		l.log.Info("listening at the ports that links name", "addrs", addrs, "ports", l.ports.String())
+	}
+	l.alignPorts(ctx)
+}
+
+// alignPorts is align while the addresses are as they were.
+func (l *listeners) alignPorts(ctx context.Context) {
+	l.mu.Lock()
+	bound := l.bound
+	l.mu.Unlock()
+	if len(bound) == 0 {
+		return // the reason stands
+	}
+	l.note(l.bind(ctx, l.choosePorts()))
+	l.closeUnwanted(time.Now())
+}
+
+// note keeps why not every port is open.
+func (l *listeners) note(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case err == nil:
-		l.log.Info("listening", "addr", addr, "ports", l.ports.String())
-	case l.err == nil || l.err.Error() != err.Error():
-		l.log.Warn("not listening on every port", "err", err)
+	case err == nil && l.err != nil && !errors.Is(l.err, errNotServing):
+		l.log.Info("listening at every port that links name", "addrs", l.bound)
+	case err != nil && (l.err == nil || l.err.Error() != err.Error()):
+		l.log.Warn("not listening at every port that links name", "err", err)
 	}
 	l.err = err
 }
 
-// bind opens those listeners that are not, and starts to accept on them.
-func (l *listeners) bind(ctx context.Context, addr netip.Addr) error {
+// choosePorts returns the ports to listen at: those that links name within the range, and those
+// that were handed over, until it is clear that they are not wanted.
+func (l *listeners) choosePorts() map[int]string {
+	ports, outside := make(map[int]string), make(map[int]string)
+	for port, container := range l.wanted() {
+		if port < l.ports.From || port > l.ports.To {
+			outside[port] = container
+			continue
+		}
+		ports[port] = container
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.bound = addr
-	var errs []error
-	for port := l.ports.From; port <= l.ports.To; port++ {
-		if _, ok := l.open[port]; ok {
-			continue
+	for port, container := range outside {
+		if _, told := l.outside[port]; !told {
+			l.log.Warn("a link is of no use: its port is not one of those to listen at", "port", port, "ports", l.ports.String(), "container", container)
 		}
-		door, err := l.openDoor(ctx, netip.AddrPortFrom(addr, uint16(port)))
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		l.open[port] = door
 	}
+	l.outside = outside
+	for addr := range l.inherited {
+		if port := int(addr.Port()); ports[port] == "" && port >= l.ports.From && port <= l.ports.To {
+			ports[port] = "whoever it was before"
+		}
+	}
+	return ports
+}
+
+// bind opens those listeners that are not, and starts to accept on them.
+func (l *listeners) bind(ctx context.Context, ports map[int]string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var errs []error
+	for _, port := range slices.Sorted(maps.Keys(ports)) {
+		for _, addr := range l.bound {
+			at := netip.AddrPortFrom(addr, uint16(port))
+			if _, ok := l.open[at]; ok {
+				continue
+			}
+			door, err := l.openDoor(ctx, at)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%w (wanted by %s)", err, ports[port]))
+				continue
+			}
+			l.open[at] = door
+			l.log.Info("port opened", "addr", door.addr, "container", ports[port])
+		}
+	}
+	l.metrics.ports.WithLabelValues("taken").Set(float64(len(errs)))
 	if len(errs) > 3 {
 		errs = append(errs[:3], fmt.Errorf("and %d more", len(errs)-3))
 	}
 	return errors.Join(errs...)
+}
+
+// closeUnwanted closes the listeners that no link has named for a while.
+func (l *listeners) closeUnwanted(now time.Time) {
+	wanted := l.wanted()
+	l.mu.Lock()
+	var closing sync.WaitGroup
+	for at, door := range l.open {
+		port := int(at.Port())
+		if _, ok := wanted[port]; ok {
+			delete(l.unwanted, port)
+			continue
+		}
+		since, ok := l.unwanted[port]
+		if !ok {
+			l.unwanted[port] = now
+			continue
+		}
+		if now.Sub(since) >= l.grace {
+			delete(l.open, at)
+			closing.Go(door.close)
+			l.log.Info("port closed", "addr", door.addr)
+		}
+	}
+	maps.DeleteFunc(l.unwanted, func(port int, since time.Time) bool { return now.Sub(since) >= l.grace })
+	l.count()
+	l.mu.Unlock()
+	closing.Wait()
+}
+
+// count tells the metrics how many ports there are. l.mu is held.
+func (l *listeners) count() {
+	l.metrics.ports.WithLabelValues("open").Set(float64(len(l.open)))
+	l.metrics.ports.WithLabelValues("outside").Set(float64(len(l.outside)))
 }
 
 // unbind closes the listeners. Connections that wait in their queues are still accepted.
@@ -156,48 +274,9 @@ func (l *listeners) unbind() {
 		stopping.Go(door.close)
 	}
 	clear(l.open)
-	l.bound = netip.Addr{}
+	clear(l.unwanted)
+	l.bound = nil
+	l.count()
 	l.mu.Unlock()
 	stopping.Wait()
-}
-
-// listen opens a listener that another process may share, so that an old and a new ambassador
-// can run side by side.
-func listen(ctx context.Context, addr netip.AddrPort) (*net.TCPListener, error) {
-	config := net.ListenConfig{
-		Control: func(_, _ string, conn syscall.RawConn) error {
-			var failure error
-			err := conn.Control(func(fd uintptr) {
-				failure = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-			})
-			return errors.Join(err, failure)
-		},
-		KeepAliveConfig: relay.KeepAlive,
-	}
-	config.SetMultipathTCP(false) // what the kernel cannot splice
-	listener, err := config.Listen(ctx, "tcp", addr.String())
-	if err != nil {
-		return nil, err // names the address itself
-	}
-	return listener.(*net.TCPListener), nil
-}
-
-// interfaceAddr returns the first IPv4 address of the network interface.
-func interfaceAddr(name string) (netip.Addr, error) {
-	iface, err := net.InterfaceByName(name)
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("find interface %s: %w", name, err)
-	}
-	addrs, err := iface.Addrs()
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("read addresses of interface %s: %w", name, err)
-	}
-	for _, addr := range addrs {
-		if prefix, ok := addr.(*net.IPNet); ok {
-			if ip, ok := netip.AddrFromSlice(prefix.IP); ok && ip.Unmap().Is4() {
-				return ip.Unmap(), nil
-			}
-		}
-	}
-	return netip.Addr{}, fmt.Errorf("interface %s has no IPv4 address", name)
 }

@@ -18,13 +18,13 @@ type bridge struct {
 	addr netip.Addr
 }
 
-func (b *bridge) get() (netip.Addr, error) {
+func (b *bridge) get() ([]netip.Addr, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.addr.IsValid() {
-		return b.addr, errors.New("no bridge")
+		return nil, errors.New("no bridge")
 	}
-	return b.addr, nil
+	return []netip.Addr{b.addr}, nil
 }
 
 func (b *bridge) set(addr string) {
@@ -36,13 +36,15 @@ func (b *bridge) set(addr string) {
 	}
 }
 
-// startListeners listens on the ports of the bridge.
-func startListeners(t *testing.T, ports PortRange, b *bridge) *listeners {
+// startListeners listens at the ports of the bridge that are wanted.
+func startListeners(t *testing.T, ports PortRange, b *bridge, wanted func() map[int]string) *listeners {
 	t.Helper()
 	accept := func(listener *net.TCPListener) (func(), error) {
 		return func() { listener.Close() }, nil
 	}
-	l := newListeners(ports, b.get, accept, testEnv().Log)
+	env := testEnv()
+	l := newListeners(ports, b.get, wanted, accept, newMetrics(env.Metrics), env.Log)
+	l.grace = 100 * time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
 	l.Serve(ctx, nil)
@@ -58,7 +60,7 @@ func startListeners(t *testing.T, ports PortRange, b *bridge) *listeners {
 func TestTheListenersFollowTheAddress(t *testing.T) {
 	checkLeaks(t)
 	b := &bridge{}
-	l := startListeners(t, PortRange{}, b)
+	l := startListeners(t, PortRange{}, b, func() map[int]string { return map[int]string{0: "any"} })
 	reached := func(addr netip.AddrPort) error {
 		conn, err := net.DialTimeout("tcp", addr.String(), time.Second)
 		if err == nil {
@@ -79,12 +81,12 @@ func TestTheListenersFollowTheAddress(t *testing.T) {
 			if l.address().String() != addr {
 				return fmt.Errorf("listens on %s", l.address())
 			}
-			return reached(l.addrs()[0])
+			return reached(l.addresses()[0])
 		})
 		if before.IsValid() && before.Addr().String() != addr && reached(before) == nil {
 			t.Errorf("%s is still listened on", before)
 		}
-		before = l.addrs()[0]
+		before = l.addresses()[0]
 	}
 	b.set("")
 	eventually(t, func() error {
@@ -108,17 +110,17 @@ func TestATakenPortHoldsUpNoOther(t *testing.T) {
 	ports := PortRange{From: port - 1, To: port + 1}
 	b := &bridge{}
 	b.set("127.0.0.13")
-	l := startListeners(t, ports, b)
+	l := startListeners(t, ports, b, func() map[int]string { return map[int]string{port - 1: "a", port: "b", port + 1: "c"} })
 	eventually(t, func() error {
-		if err := l.ready(); err == nil || !strings.Contains(err.Error(), "in use") || len(l.addrs()) != 2 {
-			return fmt.Errorf("ready: %v, listens on %v", err, l.addrs())
+		if err := l.ready(); err == nil || !strings.Contains(err.Error(), "in use") || len(l.addresses()) != 2 {
+			return fmt.Errorf("ready: %v, listens on %v", err, l.addresses())
 		}
 		return nil
 	})
 	taken.Close()
 	eventually(t, func() error { return l.ready() })
-	if len(l.addrs()) != 3 {
-		t.Errorf("listens on %v", l.addrs())
+	if len(l.addresses()) != 3 {
+		t.Errorf("listens on %v", l.addresses())
 	}
 }
 
@@ -136,11 +138,11 @@ func TestOldAndNewRunSideBySide(t *testing.T) {
 	second.Close()
 }
 
-func TestInterfaceAddr(t *testing.T) {
-	if addr, err := interfaceAddr("lo"); err != nil || addr.String() != "127.0.0.1" {
-		t.Errorf("lo: %v, %v", addr, err)
+func TestInterfaceAddrs(t *testing.T) {
+	if addrs, err := interfaceAddrs("lo"); err != nil || addrs[0].String() != "127.0.0.1" {
+		t.Errorf("lo: %v, %v", addrs, err)
 	}
-	if _, err := interfaceAddr("dokkaa-absent"); err == nil || !strings.Contains(err.Error(), "dokkaa-absent") {
+	if _, err := interfaceAddrs("dokkaa-absent"); err == nil || !strings.Contains(err.Error(), "dokkaa-absent") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -11,6 +11,7 @@ type metrics struct {
 	dialErrors prometheus.Counter
 	dnsErrors  prometheus.Counter
 	listErrors prometheus.Counter
+	ports      *prometheus.GaugeVec // by state
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -27,9 +28,11 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		dnsErrors:  counter("dns_errors_total", "Questions that the name server did not answer."),
 		listErrors: counter("docker_errors_total", "Listings of containers that failed."),
 	}
+	m.ports = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "dokkaa_ambassador_ports",
+		Help: "Ports that links name: open, taken by another process, or outside of those to listen at."}, []string{"state"})
 	bytes := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "dokkaa_ambassador_bytes_total", Help: "Bytes that were carried: up to the backend, down to the container."}, []string{"direction"})
 	m.up, m.down = bytes.WithLabelValues("up"), bytes.WithLabelValues("down")
-	registry.MustRegister(m.accepted, m.refused, m.open, bytes, m.dialErrors, m.dnsErrors, m.listErrors)
+	registry.MustRegister(m.accepted, m.refused, m.open, bytes, m.dialErrors, m.dnsErrors, m.listErrors, m.ports)
 	return m
 }

@@ -16,9 +16,9 @@ type Settings struct {
 	daemon.Settings
 
 	DockerHost                 string        `name:"docker-host" env:"DOCKER_HOST" default:"unix:///var/run/docker.sock" help:"Docker Engine of this host."`
-	PortRange                  PortRange     `name:"port-range" env:"PORT_RANGE" default:"10000:10100" help:"Ports to listen on, from:to, both included."`
+	PortRange                  PortRange     `name:"port-range" env:"PORT_RANGE" default:"10000:10100" help:"Ports to listen on when a link names them, from:to, both included."`
 	DNSAddr                    string        `name:"dns-addr" env:"DNS_ADDR" help:"Name server that knows the services, host[:port]. Default: port 53 of the address listened on."`
-	Interface                  string        `name:"interface" env:"INTERFACE" default:"dokkaa" help:"Network interface on whose address to listen; it may appear later."`
+	Interface                  string        `name:"interface" env:"INTERFACE" default:"dokkaa" help:"Network interface on whose addresses to listen; it may appear later."`
 	ListenAddr                 string        `name:"listen-addr" env:"LISTEN_ADDR" help:"IP address to listen on, instead of the interface's."`
 	MaxConnections             int           `name:"max-connections" env:"MAX_CONNECTIONS" default:"10000" help:"Connections open at a time; further ones are refused."`
 	MaxConnectionsPerContainer int           `name:"max-connections-per-container" env:"MAX_CONNECTIONS_PER_CONTAINER" default:"1000" help:"Those of one container; further ones of it are refused."`
@@ -56,12 +56,15 @@ func (s *Settings) Validate() error {
 	return nil
 }
 
-// listenOn tells which address to listen on now.
-func (s *Settings) listenOn() func() (netip.Addr, error) {
-	if s.ListenAddr != "" {
-		return func() (netip.Addr, error) { return netip.ParseAddr(s.ListenAddr) }
+// listenOn tells which addresses to listen on now.
+func (s *Settings) listenOn() func() ([]netip.Addr, error) {
+	if s.ListenAddr == "" {
+		return func() ([]netip.Addr, error) { return interfaceAddrs(s.Interface) }
 	}
-	return func() (netip.Addr, error) { return interfaceAddr(s.Interface) }
+	return func() ([]netip.Addr, error) {
+		addr, err := netip.ParseAddr(s.ListenAddr)
+		return []netip.Addr{addr.Unmap()}, err
+	}
 }
 
 // nameServer is the address of the name server, given the address listened on.

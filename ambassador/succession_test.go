@@ -54,6 +54,9 @@ func TestSuccessionProcess(t *testing.T) {
 			if _, err := a.Turn(ctx); err != nil {
 				return
 			}
+			for a.Ready() != nil || len(a.Addrs()) == 0 { // the first of all has to list the containers
+				time.Sleep(time.Millisecond)
+			}
 			fmt.Println("turn")
 		}
 	}()

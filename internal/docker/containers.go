@@ -9,21 +9,26 @@ import (
 	dockerclient "github.com/fsouza/go-dockerclient"
 )
 
-// Container is a running container as the Engine lists it.
+// Container is a container as the Engine lists it.
 type Container struct {
 	ID     string
 	Name   string
+	State  string // "created", "running", "paused", "restarting", "exited", ...
 	Labels map[string]string
-	Addrs  map[string]netip.Addr // by network; without those that have none
+	Addrs  map[string][]netip.Addr // by network, IPv4 first; without networks where it has none
 }
 
-// Running lists the running containers that have the label ("key" or "key=value").
-func (e *Engine) Running(ctx context.Context, label string) ([]Container, error) {
+// Runs tells whether the container has processes.
+func (c Container) Runs() bool { return c.State == "running" || c.State == "paused" }
+
+// Containers lists the containers that have the label ("key" or "key=value"), in whatever state.
+func (e *Engine) Containers(ctx context.Context, label string) ([]Container, error) {
 	client, err := e.Client(ctx)
 	if err != nil {
 		return nil, err
 	}
 	listed, err := client.ListContainers(dockerclient.ListContainersOptions{
+		All:     true,
 		Filters: map[string][]string{"label": {label}},
 		Context: ctx,
 	})
@@ -32,7 +37,7 @@ func (e *Engine) Running(ctx context.Context, label string) ([]Container, error)
 	}
 	containers := make([]Container, 0, len(listed))
 	for _, c := range listed {
-		containers = append(containers, Container{ID: c.ID, Name: nameOf(c), Labels: c.Labels, Addrs: addrsOf(c)})
+		containers = append(containers, Container{ID: c.ID, Name: nameOf(c), State: c.State, Labels: c.Labels, Addrs: addrsOf(c)})
 	}
 	return containers, nil
 }
@@ -49,11 +54,13 @@ func nameOf(c dockerclient.APIContainers) string {
 
 // addrsOf reads the addresses by network: the address beside them is empty for every network
 // but the default one, and is gone from newer Engines altogether.
-func addrsOf(c dockerclient.APIContainers) map[string]netip.Addr {
-	addrs := make(map[string]netip.Addr, len(c.Networks.Networks))
+func addrsOf(c dockerclient.APIContainers) map[string][]netip.Addr {
+	addrs := make(map[string][]netip.Addr, len(c.Networks.Networks))
 	for network, settings := range c.Networks.Networks {
-		if addr, err := netip.ParseAddr(settings.IPAddress); err == nil {
-			addrs[network] = addr.Unmap()
+		for _, text := range []string{settings.IPAddress, settings.GlobalIPv6Address} {
+			if addr, err := netip.ParseAddr(text); err == nil {
+				addrs[network] = append(addrs[network], addr.Unmap())
+			}
 		}
 	}
 	return addrs

@@ -167,18 +167,18 @@ func TestClientOfAHangingEngineHonoursTheContext(t *testing.T) {
 	}
 }
 
-func TestRunningReadsAddressesByNetwork(t *testing.T) {
+func TestContainersReadsAddressesByNetwork(t *testing.T) {
 	fake := startFakeEngine(t)
 	fake.mux.HandleFunc("/v1.50/containers/json", func(w http.ResponseWriter, r *http.Request) {
-		if got := r.URL.Query().Get("filters"); got != `{"label":["dokkaa.cluster"]}` || r.URL.Query().Get("all") != "" {
+		if got := r.URL.Query().Get("filters"); got != `{"label":["dokkaa.cluster"]}` || r.URL.Query().Get("all") != "1" {
 			t.Errorf("query is %v", r.URL.Query())
 		}
-		fmt.Fprint(w, `[{"Id":"c1","Names":["/other/alias","/web"],"Labels":{"dokkaa.cluster":"x"},
-			"NetworkSettings":{"Networks":{"dokkaa":{"IPAddress":"172.30.0.2"},"none":{"IPAddress":""}}}}]`)
+		fmt.Fprint(w, `[{"Id":"c1","Names":["/other/alias","/web"],"State":"running","Labels":{"dokkaa.cluster":"x"},
+			"NetworkSettings":{"Networks":{"dokkaa":{"IPAddress":"172.30.0.2","GlobalIPv6Address":"2001:db8::2"},"none":{"IPAddress":""}}}}]`)
 	})
-	got, err := newTestEngine(t, fake.host).Running(t.Context(), "dokkaa.cluster")
-	want := []Container{{ID: "c1", Name: "web", Labels: map[string]string{"dokkaa.cluster": "x"},
-		Addrs: map[string]netip.Addr{"dokkaa": netip.MustParseAddr("172.30.0.2")}}}
+	got, err := newTestEngine(t, fake.host).Containers(t.Context(), "dokkaa.cluster")
+	want := []Container{{ID: "c1", Name: "web", State: "running", Labels: map[string]string{"dokkaa.cluster": "x"},
+		Addrs: map[string][]netip.Addr{"dokkaa": {netip.MustParseAddr("172.30.0.2"), netip.MustParseAddr("2001:db8::2")}}}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v", got, err)
 	}

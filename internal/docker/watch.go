@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -34,15 +33,24 @@ type Event struct {
 // Disconnected when it is lost; one at a time and in order. It blocks until ctx ends and returns
 // ctx's error; a lost connection is made again, at once and then ever more patiently.
 //
-// Events are hints: those that happen while there is no connection are never told. Whoever
-// lists on Connected and looks again on every event misses nothing. hint must not block, for
-// the Engine drops a reader that falls behind.
+// Events are hints: a new connection begins with those that the Engine remembers since the last
+// one told, which may be told twice, but it remembers 256 at most, and none from before it was
+// started. Whoever lists on Connected and looks again on every event misses nothing. hint must
+// not block, for the Engine drops a reader that falls behind.
 func (e *Engine) Watch(ctx context.Context, filters url.Values, hint func(Event)) error {
 	retry := backoff.NewExponentialBackOff()
 	retry.InitialInterval, retry.MaxInterval = 100*time.Millisecond, 5*time.Second
+	// The Engine answers a moment before it subscribes us: what happens in between comes from
+	// its memory, the first time that of the last seconds.
+	last := time.Now().Add(-2 * time.Second)
 	for failures := 0; ; failures++ {
 		start := time.Now()
-		err := e.watch(ctx, filters, hint)
+		err := e.watch(ctx, filters, last, func(event Event) {
+			if event.Time.After(last) && event.Type != Connected && event.Type != Disconnected {
+				last = event.Time // by the Engine's clock
+			}
+			hint(event)
+		})
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -65,8 +73,8 @@ func (e *Engine) Watch(ctx context.Context, filters url.Values, hint func(Event)
 	}
 }
 
-// watch follows one connection until it ends.
-func (e *Engine) watch(ctx context.Context, filters url.Values, hint func(Event)) error {
+// watch follows one connection until it ends, from the events at since on.
+func (e *Engine) watch(ctx context.Context, filters url.Values, since time.Time, hint func(Event)) error {
 	// The Engine at the other end may be another one than last time.
 	if _, err := e.negotiate(ctx, true); err != nil {
 		return err
@@ -76,7 +84,7 @@ func (e *Engine) watch(ctx context.Context, filters url.Values, hint func(Event)
 	// The stream itself may be silent for days, only its start has a deadline.
 	patience := time.AfterFunc(e.connectTimeout, func() { cancel(context.DeadlineExceeded) })
 	defer patience.Stop()
-	resp, err := e.get(ctx, e.eventsPath(filters))
+	resp, err := e.get(ctx, e.eventsPath(filters, since))
 	if err != nil {
 		return fmt.Errorf("follow events: %w", causeOf(ctx, err))
 	}
@@ -94,18 +102,15 @@ func (e *Engine) watch(ctx context.Context, filters url.Values, hint func(Event)
 	}
 }
 
-func (e *Engine) eventsPath(filters url.Values) string {
+func (e *Engine) eventsPath(filters url.Values, since time.Time) string {
 	e.mu.Lock()
 	api := e.api
 	e.mu.Unlock()
-	// The Engine answers a moment before it subscribes us: what happens in between comes
-	// from its memory of the last seconds. Hints may be told twice.
-	since := time.Now().Add(-2 * time.Second).Unix()
 	query := url.Values{}
 	if len(filters) > 0 {
 		query = Filters(filters)
 	}
-	query.Set("since", strconv.FormatInt(since, 10))
+	query.Set("since", fmt.Sprintf("%d.%09d", since.Unix(), since.Nanosecond()))
 	return "/v" + api + "/events?" + query.Encode()
 }
 

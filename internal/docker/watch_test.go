@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -98,6 +99,33 @@ func TestWatchConnectsAgainToAnEngineOfAnotherVersion(t *testing.T) {
 	}
 	if e.api != "1.45" {
 		t.Errorf("speaks %s", e.api)
+	}
+}
+
+func TestWatchGoesOnAfterTheLastEvent(t *testing.T) {
+	fake := startFakeEngine(t)
+	since := make(chan string, 10)
+	fake.mux.HandleFunc("/v1.50/events", func(w http.ResponseWriter, r *http.Request) {
+		since <- r.URL.Query().Get("since")
+		if len(since) == 1 { // and hangs up
+			fmt.Fprint(w, `{"Type":"container","Action":"die","timeNano":7000000000000000123}`+"\n")
+			return
+		}
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	})
+	events := watchInBackground(t, newTestEngine(t, fake.host), nil)
+	for _, want := range []string{Connected, "container", Disconnected, Connected} {
+		if got := next(t, events); got.Type != want {
+			t.Fatalf("event is %+v, want %s", got, want)
+		}
+	}
+	first, err := strconv.ParseFloat(<-since, 64)
+	if age := float64(time.Now().Unix()) - first; err != nil || age < 1 || age > 10 {
+		t.Errorf("begins %v seconds ago, %v", age, err)
+	}
+	if again := <-since; again != "7000000000.000000123" {
+		t.Errorf("goes on at %s", again)
 	}
 }
 
