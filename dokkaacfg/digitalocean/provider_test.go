@@ -269,7 +269,7 @@ func (b atBoot) Make(context.Context, digitaloceantest.Droplet) (public, private
 	return netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("10.114.0.9"), nil
 }
 
-func (b atBoot) Destroy(digitaloceantest.Droplet) {}
+func (b atBoot) Destroy(digitaloceantest.Droplet) error { return nil }
 
 func TestOwnAddressUnknown(t *testing.T) {
 	bubble(t, func(t *testing.T, c cluster) {

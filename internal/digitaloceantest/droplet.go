@@ -68,7 +68,7 @@ type Machines interface {
 	// addresses. It is called for several at the same time, and ctx ends with the test.
 	Make(ctx context.Context, d Droplet) (public, private netip.Addr, err error)
 	// Destroy removes it, after Make has returned, also with an error.
-	Destroy(d Droplet)
+	Destroy(d Droplet) error
 }
 
 // SetMachines says what droplets made from now on run on.
@@ -85,6 +85,9 @@ func (a *API) SetLate(reads int) {
 	defer a.mu.Unlock()
 	a.late = reads
 }
+
+// Wait waits until all machines are made, and those destroyed that are to be.
+func (a *API) Wait() { a.making.Wait() }
 
 // Droplets are all that there are.
 func (a *API) Droplets() []Droplet {
@@ -260,7 +263,11 @@ func (a *API) bury(gone *droplet) {
 		machines := a.machines
 		a.making.Go(func() {
 			gone.boot.Wait()
-			machines.Destroy(gone.Droplet)
+			if err := machines.Destroy(gone.Droplet); err != nil {
+				a.mu.Lock()
+				defer a.mu.Unlock()
+				a.violation = append(a.violation, fmt.Errorf("destroy the machine of droplet %s: %w", gone.Name, err))
+			}
 		})
 	}
 }

@@ -210,10 +210,11 @@ func (c *counted) Make(_ context.Context, d Droplet) (public, private netip.Addr
 	return netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("10.114.0.2"), nil
 }
 
-func (c *counted) Destroy(d Droplet) {
+func (c *counted) Destroy(d Droplet) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.destroyed = append(c.destroyed, d.Name)
+	return nil
 }
 
 func TestDropletsRunOnMachines(t *testing.T) {
@@ -228,7 +229,7 @@ func TestDropletsRunOnMachines(t *testing.T) {
 		if err != nil || made.Status != "new" {
 			t.Fatalf("made %+v, %v", made, err)
 		}
-		a.making.Wait()
+		a.Wait()
 		var seen []string
 		for range 4 {
 			d, _, err := c.Droplets.Get(t.Context(), made.ID)

@@ -40,7 +40,8 @@ type Machine struct {
 type MachineOptions struct {
 	Name           string // the host's name of itself; default that on this machine
 	AuthorizedKeys []string
-	Engine         bool // with Debian's Docker Engine
+	Engine         bool              // with Debian's Docker Engine
+	Files          map[string]string // further ones by path, as a provider's user data would write them
 }
 
 // Machine returns a handle on machine n, which has the address of host n.
@@ -173,11 +174,16 @@ func (m *Machine) make(o MachineOptions) error {
 	if err != nil {
 		return err
 	}
-	for _, file := range []struct {
+	type file struct {
 		path string
 		data string
 		mode os.FileMode
-	}{
+	}
+	var files []file
+	for path, data := range o.Files {
+		files = append(files, file{m.disk(path), data, 0o644})
+	}
+	for _, file := range append(files, []file{
 		{m.host.file("trees"), trees, 0o644},
 		{m.disk("etc/hostname"), o.Name + "\n", 0o644},
 		{m.disk("etc/hosts"), "127.0.0.1 localhost\n127.0.1.1 " + o.Name + "\n", 0o644},
@@ -185,7 +191,7 @@ func (m *Machine) make(o MachineOptions) error {
 		{m.disk("root/.ssh/authorized_keys"), strings.Join(o.AuthorizedKeys, "\n") + "\n", 0o600},
 		{m.disk(hostKeyFile), private, 0o600},
 		{m.disk(hostKeyFile + ".pub"), public, 0o644},
-	} {
+	}...) {
 		if err := os.MkdirAll(filepath.Dir(file.path), 0o755); err != nil {
 			return err
 		}

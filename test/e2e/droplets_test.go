@@ -1,0 +1,145 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/pem"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/dokkaa/dokkaa/dokkaacfg/digitalocean"
+	"github.com/dokkaa/dokkaa/internal/digitaloceantest"
+	"github.com/dokkaa/dokkaa/internal/vhost"
+)
+
+// droplets are machines of a virtual network, for an account at DigitalOcean that is a test's own.
+type droplets struct {
+	*digitaloceantest.API
+	net   *vhost.Cluster
+	trees vhost.Trees
+	key   string // file of the private key that the account's key is of
+
+	mu       sync.Mutex             // one after the other: so it is with a cluster
+	machines map[int]*vhost.Machine // by the droplet's id
+	used     int                    // numbers of machines: none is used twice
+}
+
+func newDroplets(t *testing.T, name, subnet string) *droplets {
+	t.Helper()
+	trees, err := vhost.MakeTrees(t.Context(), filepath.Join(root, "build", "machines"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	net, err := vhost.New(vhost.Options{Name: name, Dir: filepath.Join("/var/lib/dokkaa", name), Subnet: netip.MustParsePrefix(subnet)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &droplets{net: net, trees: trees, machines: map[int]*vhost.Machine{}}
+	down := func() {
+		if err := net.Down(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	down()
+	t.Cleanup(down)
+	d.API = digitaloceantest.New(t)
+	d.SetMachines(d)
+	public := ""
+	d.key, public = newKey(t)
+	d.AddKey("laptop", public)
+	return d
+}
+
+// newKey makes an SSH key and returns the file of its private half, and its public half.
+func newKey(t *testing.T) (file, public string) {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(t.TempDir(), "id_ed25519")
+	if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file, string(bytes.TrimSpace(ssh.MarshalAuthorizedKey(signer.PublicKey())))
+}
+
+// Make starts a machine for a droplet. It has one address, which is public and private.
+func (d *droplets) Make(ctx context.Context, droplet digitaloceantest.Droplet) (public, private netip.Addr, err error) {
+	var config struct {
+		Files []struct{ Path, Content string } `yaml:"write_files"`
+	}
+	if err := yaml.Unmarshal([]byte(droplet.Order.UserData), &config); err != nil {
+		return public, private, err
+	}
+	files := map[string]string{}
+	for _, file := range config.Files {
+		files[file.Path] = file.Content
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.used++
+	machine := d.net.Machine(d.used, d.trees)
+	d.machines[droplet.ID] = machine
+	err = machine.PowerOn(ctx, vhost.MachineOptions{Name: droplet.Name, AuthorizedKeys: droplet.Order.PublicKeys, Files: files, Engine: true})
+	return machine.IP(), machine.IP(), err
+}
+
+// Destroy removes a droplet's machine.
+func (d *droplets) Destroy(droplet digitaloceantest.Droplet) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.machines[droplet.ID].Destroy(context.Background())
+}
+
+// TestDroplets shows that what the provider calls a host is one that the key logs into, as the
+// user data say, and that nothing of it is left when it is removed.
+func TestDroplets(t *testing.T) {
+	d := newDroplets(t, "drop", "10.126.1.0/24")
+	p, err := digitalocean.New(digitalocean.Options{
+		Cluster: "web", Token: digitaloceantest.Token, KeyName: "laptop", KeyFile: d.key, Client: d.Client(),
+		SSHFrom: []netip.Prefix{netip.MustParsePrefix("198.51.100.7/32")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	hosts, err := p.Make(ctx, 2, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, host := range hosts {
+		out, err := exec.CommandContext(t.Context(), "ssh", "-i", host.KeyFile, "-o", "BatchMode=yes", "-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no",
+			"-o", "LogLevel=error", host.User+"@"+host.SSH.Addr().String(), "hostname; sshd -T | grep -E '^(passwordauth|kbdinter|permitroot)'").CombinedOutput()
+		want := fmt.Sprintf("web-%d\npermitrootlogin without-password\npasswordauthentication no\nkbdinteractiveauthentication no\n", i+1)
+		if err != nil || string(out) != want {
+			t.Errorf("host %s says %q, %v", host.Name, out, err)
+		}
+	}
+	if err := p.RemoveAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d.Wait()
+	if left, err := d.net.Hosts(); err != nil || len(left) > 0 {
+		t.Errorf("machines that are left: %v, %v", left, err)
+	}
+}
