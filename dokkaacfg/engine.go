@@ -140,7 +140,7 @@ func (e *engine) runOnce(ctx context.Context, d daemonSpec) (did string, err err
 			return "started again", e.start(ctx, existing.ID)
 		}
 		d.keepOnce(existing.Config.Env)
-		if err := removeContainer(ctx, e.client, existing.ID); err != nil {
+		if err := e.makeWay(ctx, existing, d.name); err != nil {
 			return "", err
 		}
 		did = "replaced"
@@ -150,6 +150,14 @@ func (e *engine) runOnce(ctx context.Context, d daemonSpec) (did string, err err
 		return "", err
 	}
 	return did, e.start(ctx, id)
+}
+
+// makeWay gives the name of a container free for the one that is to take its place.
+func (e *engine) makeWay(ctx context.Context, existing *dockerclient.Container, name string) error {
+	if handsOver(name) && existing.State.Running {
+		return e.putAside(ctx, existing, name)
+	}
+	return removeContainer(ctx, e.client, existing.ID)
 }
 
 // isOurs tells whether the container is the daemon's, made by us.

@@ -154,7 +154,11 @@ func (i *installation) startDaemons(ctx context.Context) error {
 			names = others(etcdName, names)
 		}
 		for _, name := range names {
-			if err := i.waitHealthy(ctx, host, name); err != nil {
+			err := i.waitHealthy(ctx, host, name)
+			if handsOver(name) {
+				err = i.settle(ctx, host, name, err)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -184,6 +188,33 @@ func (i *installation) waitHealthy(ctx context.Context, host Host, name string) 
 		return nil
 	}
 	return fmt.Errorf("host %s: %w%s", host.IP(), err, i.logEnd(ctx, host, name))
+}
+
+// settle ends what a daemon took over from; or, if that one has failed, leaves the host with what it had
+// before, and returns the failure.
+func (i *installation) settle(ctx context.Context, host Host, name string, failed error) error {
+	engine := i.engines[host.IP()]
+	if ctx.Err() != nil {
+		return failed // the next up settles it
+	}
+	if failed != nil {
+		restored, err := engine.restore(ctx, name)
+		if err != nil {
+			return errors.Join(failed, fmt.Errorf("host %s: restore %s: %w", host.IP(), name, err))
+		}
+		if restored {
+			return fmt.Errorf("%w\nThe %s from before goes on", failed, name)
+		}
+		return failed
+	}
+	draining, err := engine.relieve(ctx, name)
+	if err != nil {
+		return fmt.Errorf("host %s: end the %s from before: %w", host.IP(), name, err)
+	}
+	if draining > 0 {
+		i.progress.done("host %s: the %s from before ends with its open connections", host.IP(), name)
+	}
+	return nil
 }
 
 func (i *installation) logEnd(ctx context.Context, host Host, name string) string {

@@ -105,7 +105,7 @@ func run(info Info, settings interface{ Common() *Settings }, build func(Env) (D
 	}
 	common := settings.Common()
 	if common.Healthcheck {
-		if err := checkHealth(common.HTTPAddr); err != nil {
+		if err := checkHealth(common.HTTPAddr, ownContainer()); err != nil {
 			fmt.Fprintln(stderr, err)
 			return 1
 		}

@@ -158,6 +158,12 @@ func TestHealthcheck(t *testing.T) {
 	if code, out := runTest(&testSettings{}, &testDaemon{}, "--healthcheck", "--http-addr="+addr); code != 0 {
 		t.Errorf("of a healthy daemon: code %d: %s", code, out)
 	}
+	if err := checkHealth(addr, processNamespace()); err != nil {
+		t.Errorf("of the container's own daemon: %v", err)
+	}
+	if err := checkHealth(addr, "another"); err == nil || !strings.Contains(err.Error(), "another container's") {
+		t.Errorf("of another container's daemon: %v", err)
+	}
 	resp, err := http.Get("http://" + addr + "/readyz")
 	if err != nil {
 		t.Fatal(err)
@@ -172,6 +178,55 @@ func TestHealthcheck(t *testing.T) {
 	if code, _ := runTest(&testSettings{}, &testDaemon{}, "--healthcheck", "--http-addr="+addr); code != 1 {
 		t.Errorf("of no daemon: code %d", code)
 	}
+}
+
+// shifts is a daemon that serves in turns.
+type shifts struct {
+	testDaemon
+	turns chan context.Context
+}
+
+func (s *shifts) Turn(ctx context.Context) (context.Context, error) {
+	select {
+	case turn := <-s.turns:
+		return turn, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func TestWhoTakesTurnsHasTheAddressDuringItsOwn(t *testing.T) {
+	other, err := net.Listen("tcp", "127.0.0.1:0") // has its turn
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := other.Addr().String()
+	d := &shifts{turns: make(chan context.Context)}
+	run, err := operations(addr, operationsHandler(t.Context(), d, nil), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	for range 2 {
+		turn, end := context.WithCancel(t.Context())
+		d.turns <- turn
+		time.Sleep(2 * addressPause)
+		other.Close()
+		for checkHealth(addr, "") != nil {
+			time.Sleep(time.Millisecond)
+		}
+		end()
+		for other, err = net.Listen("tcp", addr); err != nil; other, err = net.Listen("tcp", addr) {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	other.Close()
 }
 
 func TestFlagsWithOneDash(t *testing.T) {

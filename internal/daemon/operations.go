@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"syscall"
 	"time"
 
@@ -78,7 +79,11 @@ func serveOperations(ctx context.Context, listener net.Listener, handler http.Ha
 // own Routes.
 func operationsHandler(ctx context.Context, d Daemon, registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	namespace := processNamespace()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set(namespaceHeader, namespace)
+		fmt.Fprintln(w, "ok")
+	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		err := d.Ready()
 		if ctx.Err() != nil {
@@ -97,8 +102,9 @@ func operationsHandler(ctx context.Context, d Daemon, registry *prometheus.Regis
 	return mux
 }
 
-// checkHealth asks the daemon at addr for /healthz.
-func checkHealth(addr string) error {
+// checkHealth asks the daemon at addr for /healthz. In a container whose daemon may share the address
+// with that of another, its own has to answer.
+func checkHealth(addr, own string) error {
 	client := http.Client{Timeout: 3 * time.Second}
 	resp, err := client.Get("http://" + addr + "/healthz")
 	if err != nil {
@@ -109,5 +115,27 @@ func checkHealth(addr string) error {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, 1024)) // only to explain the status
 		return fmt.Errorf("%s: %s", resp.Status, body)
 	}
+	if answered := resp.Header.Get(namespaceHeader); own != "" && answered != "" && answered != own {
+		return fmt.Errorf("%s is another container's, which serves in place of this one", addr)
+	}
 	return nil
+}
+
+// namespaceHeader tells containers apart that have the host's network in common.
+const namespaceHeader = "Dokkaa-Process-Namespace"
+
+// processNamespace is "" where the system has none.
+func processNamespace() string {
+	name, _ := os.Readlink("/proc/self/ns/pid")
+	return name
+}
+
+// ownContainer is the process namespace if its first process is our daemon.
+func ownContainer() string {
+	first, err := os.Readlink("/proc/1/exe")
+	own, _ := os.Executable()
+	if err != nil || first != own || os.Getpid() == 1 {
+		return ""
+	}
+	return processNamespace()
 }

@@ -29,6 +29,8 @@ func TestUnderLoad(t *testing.T) {
 	underLoad(t, c, "an update that never gets healthy", (*cluster).rollsBackSick)
 	underLoad(t, c, "scale up and down", (*cluster).scalesUpAndDown)
 	underLoad(t, c, "a drain at scale 1", (*cluster).drains)
+	underLoad(t, c, "a new version of the ambassador", (*cluster).replacesAmbassadors)
+	underLoad(t, c, "an ambassador beside another", (*cluster).relievesAmbassadorByHand)
 	underLoad(t, c, "a host that joins", (*cluster).balancesOnJoin)
 }
 
