@@ -25,7 +25,7 @@ var alternatives = map[string][][]string{
 	"hostname":    {{``}, {`"db"`}},
 	"services": {{``, `{}`}, {`{"web": 80}`, `{"web": {"port": 80, "weight": 5, "priority": 1}}`, `{"web": {"port": 80, "role": "web", "protocol": "http"}}`,
 		`{"web": {"port": 80, "host_port": 0}}`}, {`{"web": 81}`}, {`{"web": {"port": 80, "host_port": 8080}}`}, {`{"api": 80}`}},
-	"links": {{``, `[]`}, {`["redis"]`, `[{"to": "redis"}]`, `[{"to": "redis", "as": "redis"}]`}, {`["redis", "db"]`}, {`["db", "redis"]`}, {`["shop/redis"]`}},
+	"links": {{``, `[]`}, {`["redis"]`, `[{"to": "redis"}]`, `[{"to": "redis", "as": "redis"}]`, `[{"to": "redis", "sticky": false}]`}, {`[{"to": "redis", "sticky": true}]`}, {`["redis", "db"]`}, {`["db", "redis"]`}, {`["shop/redis"]`}},
 	"resources": {{``, `{}`, `{"reserve": {"cpus": 1, "memory": "1g"}}`}, {`{"cpus": 0.5}`, `{"cpus": 0.5, "reserve": {"cpus": 0.2}}`},
 		{`{"memory": "64m"}`, `{"memory": 67108864, "reserve": {"memory": "64m"}}`}},
 	"volumes": {{``, `[]`}, {`[{"name": "a", "path": "/a"}]`, `[{"name": "a", "path": "/a", "on_host_loss": "move_empty"}]`},

@@ -77,6 +77,8 @@ type Service struct {
 type Link struct {
 	To string `json:"to"` // "<service>" of the same app, or "<app>/<service>"
 	As string `json:"as"` // its name in the environment's variables
+	// Sticky has the container reach the same instance each time, for as long as that one can be reached.
+	Sticky bool `json:"sticky,omitempty"`
 }
 
 // Defaults of a service.

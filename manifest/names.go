@@ -79,6 +79,16 @@ func (m *Manifest) Backends(app string) map[string]string {
 	return backends
 }
 
+// StickyPorts are the ambassador's ports of the container's sticky links.
+func (m *Manifest) StickyPorts() (ports []int) {
+	for i, link := range m.Links {
+		if link.Sticky {
+			ports = append(ports, FirstLinkPort+i)
+		}
+	}
+	return ports
+}
+
 func (l Link) domain(app string) string {
 	if other, service, found := strings.Cut(l.To, "/"); found {
 		return ServiceDomain(other, service)

@@ -49,7 +49,7 @@ func TestContainerName(t *testing.T) {
 
 func TestEnvironmentOfLinks(t *testing.T) {
 	m, err := manifest.Parse([]byte(`{"image": "i", "env": {"Z": "1", "A": "x y"},
-		"links": ["nginx", "other/redis", {"to": "other/my-db", "as": "main-db"}]}`))
+		"links": ["nginx", "other/redis", {"to": "other/my-db", "as": "main-db", "sticky": true}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,5 +63,8 @@ func TestEnvironmentOfLinks(t *testing.T) {
 	wantBackends := map[string]string{"10001": "nginx.dummy.skydns.local", "10002": "redis.other.skydns.local", "10003": "my-db.other.skydns.local"}
 	if got := m.Backends("dummy"); !maps.Equal(got, wantBackends) {
 		t.Errorf("got %v, want %v", got, wantBackends)
+	}
+	if got := m.StickyPorts(); !slices.Equal(got, []int{10003}) {
+		t.Errorf("sticky are %v", got)
 	}
 }

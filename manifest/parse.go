@@ -19,7 +19,6 @@ var (
 	unsupportedFields = []string{"autoscale", "cap_add", "cap_drop", "privileged", "devices", "ulimits", "read_only",
 		"tmpfs", "log"}
 	unsupportedServiceFields = []string{"hosts"}
-	unsupportedLinkFields    = []string{"sticky"}
 )
 
 // Parse reads a manifest strictly: unknown fields, wrong types and contradictions are errors.

@@ -90,7 +90,7 @@ func (d *decoder) hostPort(path string, value json.RawMessage) int {
 	return port
 }
 
-// link reads "service", "app/service", or {"to": …, "as": …}.
+// link reads "service", "app/service", or {"to": …, "as": …, "sticky": …}.
 func (d *decoder) link(path string, value json.RawMessage) Link {
 	var l Link
 	toPath := path
@@ -102,7 +102,8 @@ func (d *decoder) link(path string, value json.RawMessage) Link {
 				l.As = d.text(path, v)
 				d.errs.checkName(path, l.As, nil)
 			},
-		}, unsupportedLinkFields...)
+			"sticky": into(&l.Sticky, d.flag),
+		})
 	} else {
 		l.To = d.text(path, value)
 	}

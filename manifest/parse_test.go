@@ -44,9 +44,9 @@ func TestParseAccepts(t *testing.T) {
 		"service with everything": {`{"image":"i","services":{"w":{"port":80,"protocol":"http","weight":5,"priority":1}}}`,
 			manifest.Manifest{Image: "i", Scale: 1, Services: map[string]manifest.Service{
 				"w": {Port: 80, Protocol: "http", Weight: 5, Priority: 1}}}},
-		"links in each form": {`{"image": "i", "links": ["redis", "shop/db", {"to": "other/redis", "as": "cache"}]}`,
+		"links in each form": {`{"image": "i", "links": ["redis", "shop/db", {"to": "other/redis", "as": "cache", "sticky": true}]}`,
 			manifest.Manifest{Image: "i", Scale: 1, Links: []manifest.Link{
-				{To: "redis", As: "redis"}, {To: "shop/db", As: "db"}, {To: "other/redis", As: "cache"}}}},
+				{To: "redis", As: "redis"}, {To: "shop/db", As: "db"}, {To: "other/redis", As: "cache", Sticky: true}}}},
 		"env as object": {`{"image": "i", "env": {"A": "1", "B": ""}}`,
 			manifest.Manifest{Image: "i", Scale: 1, Env: map[string]string{"A": "1", "B": ""}}},
 		"env as list": {`{"image": "i", "env": ["A=1", "B=x=y"]}`,
@@ -112,6 +112,7 @@ func TestParseRefuses(t *testing.T) {
 		"reserved service":    {`{"image": "i", "services": {"any": 80}}`, []string{`services.any: "any" is reserved`}},
 		"env without =":       {`{"image": "i", "env": ["A"]}`, []string{`env[0]: must have the form "KEY=value"`}},
 		"env value no string": {`{"image": "i", "env": {"A": 1}}`, []string{`env.A: must be a string, is 1`}},
+		"link half sticky":    {`{"image": "i", "links": [{"to": "a", "sticky": "yes"}]}`, []string{`links[0].sticky: must be true or false, is "yes"`}},
 		"link to nowhere":     {`{"image": "i", "links": [{"as": "x"}]}`, []string{`links[0].to: must not be empty`}},
 		"link with odd app":   {`{"image": "i", "links": ["web/x"]}`, []string{`links[0]: "web" is reserved`}},
 		"two links, one name": {`{"image": "i", "links": ["a-b", {"to": "x/y", "as": "a-b"}]}`, []string{
@@ -203,7 +204,7 @@ const everything = `{
 	"image": "i", "command": ["a", "b"], "entrypoint": ["e"], "env": {"A": "1"}, "user": "1000:www", "working_dir": "/srv",
 	"labels": {"team": "a"}, "hostname": "db.example", "pull": "always", "scale": 3, "mode": "replicated",
 	"services": {"web": {"port": 80, "protocol": "http", "role": "web", "weight": 5, "priority": 1}, "db": {"port": 5432, "host_port": 15432}},
-	"links": ["redis", "shop/db", {"to": "other/redis", "as": "cache"}],
+	"links": ["redis", "shop/db", {"to": "other/redis", "as": "cache", "sticky": true}],
 	"checks": [
 		{"type": "http", "service": "web", "path": "/up?x=1", "headers": {"Host": "example.com"}, "interval": "500ms", "timeout": "100ms",
 		 "success_threshold": 2, "failure_threshold": 4, "start_period": "1m30s", "start_interval": "200ms", "on_failure": "unready"},

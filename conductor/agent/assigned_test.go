@@ -120,7 +120,7 @@ func TestNewestManifestOfTheSameContainers(t *testing.T) {
 func TestDesiredHasEverything(t *testing.T) {
 	t.Parallel()
 	const m = `{"image": "nginx", "entrypoint": ["/e"], "command": ["c"], "env": {"A": "b"}, "user": "1:2", "working_dir": "/w",
-		"labels": {"team": "shop"}, "hostname": "web", "services": {"web": {"port": 80, "host_port": 8080}, "admin": 81}, "links": ["redis"],
+		"labels": {"team": "shop"}, "hostname": "web", "services": {"web": {"port": 80, "host_port": 8080}, "admin": 81}, "links": ["redis", {"to": "db", "sticky": true}],
 		"disconnect": {"stop_on_client_after": "1m"},
 		"resources": {"cpus": 0.5, "memory": "64m"}, "volumes": [{"name": "data", "path": "/data"},
 		{"name": "all", "path": "/all", "access_mode": "single-host", "read_only": true, "driver_opts": {"type": "tmpfs", "device": "tmpfs"}}]}`
@@ -137,7 +137,8 @@ func TestDesiredHasEverything(t *testing.T) {
 			t.Errorf("nothing in %s", name)
 		}
 	}
-	if d.HostPorts[80] != 8080 || d.HostPorts[81] != 0 || d.Memory != 64<<20 || d.Versions.Secrets["s"] != 1 {
+	if d.HostPorts[80] != 8080 || d.HostPorts[81] != 0 || d.Memory != 64<<20 || d.Versions.Secrets["s"] != 1 ||
+		len(d.Links) != 1 || !d.Links["10002"].Sticky {
 		t.Errorf("described as %+v", d)
 	}
 	if len(d.Mounts) != 2 || d.Mounts[0].Name != "dummy---nginx---2---data" || d.Mounts[0].Slot != 2 || d.Mounts[1].Name != "dummy---nginx---all" || d.Mounts[1].Slot != 0 {

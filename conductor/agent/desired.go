@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/dokkaa/dokkaa/conductor/engine"
 	"github.com/dokkaa/dokkaa/internal/state"
@@ -31,6 +32,12 @@ func (c *resident) describe(place Place, a assignment, snapshot store.Snapshot) 
 	d.User, d.WorkingDir, d.Hostname, d.Labels = m.User, m.WorkingDir, m.Hostname, m.Labels
 	d.CPUs, d.Memory = m.Resources.CPUs, m.Resources.Memory
 	d.Mounts, d.Backends = mounts(m, place), m.Backends(place.App)
+	for _, port := range m.StickyPorts() {
+		if d.Links == nil {
+			d.Links = map[string]engine.Link{}
+		}
+		d.Links[strconv.Itoa(port)] = engine.Link{Sticky: true}
+	}
 	d.HostPorts = map[int]int{}
 	for _, service := range m.Services {
 		d.Ports = append(d.Ports, service.Port)

@@ -23,6 +23,7 @@ const (
 	LabelVolume     = "dokkaa.volume"   // of a volume: its name in the manifest; its slot is 0 if all slots share it
 	LabelLeash      = "dokkaa.leash"    // how long it may run without the host's lease, in the agent's words
 	LabelBackends   = "dokkaa.backends" // what the ambassador lets it reach: {"10001": "nginx.dummy.skydns.local"}
+	LabelLinks      = "dokkaa.links"    // what else it is to know of them, beside that for the sake of those that do not: {"10001": {"sticky": true}}
 )
 
 // Spec is a container to be run.
@@ -49,14 +50,16 @@ type Spec struct {
 	Mounts     []Mount
 	Leash      string
 	Backends   map[string]string
+	Links      map[string]Link // those of the backends that are not as usual
+}
+
+// Link is how the ambassador is to treat connections to a backend.
+type Link struct {
+	Sticky bool `json:"sticky,omitempty"` // the same instance each time
 }
 
 // labels are the user's and ours, which win.
 func (s Spec) labels(cluster string) map[string]string {
-	backends, err := json.Marshal(s.Backends)
-	if err != nil {
-		panic(err) // a map of strings can be marshalled
-	}
 	labels := maps.Clone(s.Labels)
 	if labels == nil {
 		labels = map[string]string{}
@@ -65,9 +68,21 @@ func (s Spec) labels(cluster string) map[string]string {
 		LabelCluster: cluster, LabelApp: s.App, LabelName: s.Ref.Name,
 		LabelSlot: strconv.Itoa(s.Slot), LabelRevision: strconv.Itoa(s.Revision),
 		LabelInstance: s.Instance, LabelGeneration: strconv.Itoa(s.Generation),
-		LabelLeash: s.Leash, LabelBackends: string(backends),
+		LabelLeash: s.Leash, LabelBackends: text(s.Backends),
 	})
+	if len(s.Links) > 0 {
+		labels[LabelLinks] = text(s.Links)
+	}
 	return labels
+}
+
+// text is the value in JSON.
+func text[V any](values map[string]V) string {
+	data, err := json.Marshal(values)
+	if err != nil {
+		panic(err) // it is a map of plain values
+	}
+	return string(data)
 }
 
 // Status is Docker's word for how a container is.

@@ -98,7 +98,7 @@ func testMade(t *testing.T, h *testHost) {
 	defer h.stop(t, id)
 	c := h.inspect(t, id)
 	want := map[string]string{LabelCluster: testCluster, LabelApp: "dummy", LabelName: "nginx", LabelSlot: "2", LabelRevision: "3",
-		LabelInstance: "imade", LabelGeneration: "4", LabelBackends: `{"10001":"redis.dummy.skydns.local"}`}
+		LabelInstance: "imade", LabelGeneration: "4", LabelBackends: `{"10001":"redis.dummy.skydns.local"}`, LabelLinks: `{"10001":{"sticky":true}}`}
 	for label, value := range want {
 		if c.Config.Labels[label] != value {
 			t.Errorf("label %s is %q, want %q", label, c.Config.Labels[label], value)
