@@ -169,6 +169,16 @@ func startBackend(t *testing.T, addr string, serve func(*net.TCPConn)) backend.E
 	return backend.Endpoint{Addr: listener.Addr().(*net.TCPAddr).AddrPort(), Priority: 10, Weight: 100}
 }
 
+// at is the endpoint at the address.
+func at(t *testing.T, addr string) backend.Endpoint {
+	t.Helper()
+	parsed, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return backend.Endpoint{Addr: parsed, Priority: 10, Weight: 100}
+}
+
 // say is a backend that says who it is.
 func say(text string) func(*net.TCPConn) {
 	return func(conn *net.TCPConn) {

@@ -1,0 +1,102 @@
+package ambassador
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// flapping is a backend that can be away for a while.
+type flapping struct {
+	t        *testing.T
+	addr     string
+	served   atomic.Int64
+	listener net.Listener
+	group    sync.WaitGroup
+}
+
+func startFlapping(t *testing.T) *flapping {
+	f := &flapping{t: t, addr: "127.0.0.1:0"}
+	f.up()
+	f.addr = f.listener.Addr().String()
+	t.Cleanup(f.down)
+	return f
+}
+
+func (f *flapping) up() {
+	f.t.Helper()
+	var err error
+	if f.listener, err = net.Listen("tcp", f.addr); err != nil {
+		f.t.Fatal(err)
+	}
+	listener := f.listener
+	f.group.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			f.served.Add(1)
+			say("page")(conn.(*net.TCPConn))
+			conn.Close()
+		}
+	})
+}
+
+func (f *flapping) down() {
+	f.listener.Close()
+	f.group.Wait()
+}
+
+// TestNobodySeesThatBackendsFlap has two of three backends come and go under a steady load.
+func TestNobodySeesThatBackendsFlap(t *testing.T) {
+	h := startHouse(t, nil)
+	one, other := startFlapping(t), startFlapping(t)
+	h.link("127.0.0.2", startBackend(t, "127.0.0.1:0", say("page")), at(t, one.addr), at(t, other.addr))
+	var asking sync.RWMutex // a listener that closes would reset what waits in its queue
+	var load sync.WaitGroup
+	stop := make(chan struct{})
+	var asked atomic.Int64
+	for range 4 {
+		load.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				asking.RLock()
+				got, err := h.ask("127.0.0.2")
+				asking.RUnlock()
+				if asked.Add(1); err != nil || got != "page" {
+					t.Errorf("got %q, %v", got, err)
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	for i := range 6 {
+		f := []*flapping{one, other}[i%2]
+		asking.Lock()
+		f.down()
+		asking.Unlock()
+		time.Sleep(200 * time.Millisecond)
+		f.up()
+		before := f.served.Load()
+		eventually(t, func() error {
+			if f.served.Load() == before {
+				return fmt.Errorf("%s is back and gets no connection", f.addr)
+			}
+			return nil
+		})
+	}
+	close(stop)
+	load.Wait()
+	if n := asked.Load(); n < 500 {
+		t.Errorf("only %d connections", n)
+	}
+}
