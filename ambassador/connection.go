@@ -40,6 +40,7 @@ type connection struct {
 
 	container string // name of the caller, once known
 	service   string // DNS name that the caller may reach, likewise
+	loyal     string // whom to give the same endpoint each time, "" if any will do
 	round     round
 
 	choice   backend.Choice
@@ -74,10 +75,9 @@ func (a *Ambassador) admit(source netip.Addr, port int) relay.Call {
 // Choose returns the first endpoint to dial if all that leads to it is remembered.
 func (c *connection) Choose() (netip.AddrPort, bool) {
 	who := c.a.callers.Known(c.source)
-	if who == nil || who.Links[c.port] == "" {
+	if who == nil || !c.is(who) {
 		return netip.AddrPort{}, false
 	}
-	c.container, c.service = who.Name, who.Links[c.port]
 	pool, ok := c.a.names.Fresh(c.service)
 	if !ok {
 		return netip.AddrPort{}, false
@@ -163,11 +163,19 @@ func (c *connection) identify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.container = who.Name
-	if c.service = who.Links[c.port]; c.service == "" {
+	if !c.is(who) {
 		return errNoLink
 	}
 	return nil
+}
+
+// is notes who calls, and says whether that container has a link here.
+func (c *connection) is(who *identity.Caller) bool {
+	c.container, c.service = who.Name, who.Links[c.port]
+	if who.Sticky[c.port] {
+		c.loyal = who.ID // its name may be another in a moment
+	}
+	return c.service != ""
 }
 
 // refused is told of a connection that was not even admitted, for want of a descriptor.

@@ -43,7 +43,8 @@ type tableCaller struct {
 	Address   netip.Addr     `json:"address"`
 	ID        string         `json:"id"`
 	Container string         `json:"container"`
-	Links     map[int]string `json:"links"` // port -> DNS name
+	Links     map[int]string `json:"links"`            // port -> DNS name
+	Sticky    map[int]bool   `json:"sticky,omitempty"` // ports of those that are
 }
 
 type tableService struct {
@@ -71,7 +72,7 @@ func (a *Ambassador) table() table {
 func tableOfCallers(rows []identity.Row) []tableCaller {
 	callers := make([]tableCaller, 0, len(rows))
 	for _, row := range rows {
-		callers = append(callers, tableCaller{Address: row.Address, ID: row.ID, Container: row.Name, Links: row.Links})
+		callers = append(callers, tableCaller{Address: row.Address, ID: row.ID, Container: row.Name, Links: row.Links, Sticky: row.Sticky})
 	}
 	return callers
 }

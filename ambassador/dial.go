@@ -103,7 +103,7 @@ func (c *connection) next() (netip.AddrPort, bool) {
 		return netip.AddrPort{}, false
 	}
 	now := time.Now()
-	choice, ok := c.round.pool.Choose("", c.round.tried, now)
+	choice, ok := c.round.pool.Choose(c.loyal, c.round.tried, now)
 	if !ok {
 		return netip.AddrPort{}, false
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -57,6 +58,7 @@ func checkLeaks(t *testing.T) {
 type fakeEngine struct {
 	mu         sync.Mutex
 	containers map[string]docker.Container
+	labels     map[string]map[string]string // beside those that all have, by container
 	hint       func(docker.Event)
 	err        error
 	lists      int
@@ -96,6 +98,16 @@ func (f *fakeEngine) start(id, addr string, backends map[int]string) {
 	f.put(id, "running", map[string][]netip.Addr{"dokkaa": {netip.MustParseAddr(addr)}}, backends)
 }
 
+// label gives the container another label when it is made.
+func (f *fakeEngine) label(id, name, value string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.labels == nil {
+		f.labels = make(map[string]map[string]string)
+	}
+	f.labels[id] = map[string]string{name: value}
+}
+
 // create makes a container that does not run.
 func (f *fakeEngine) create(id string, backends map[int]string) { f.put(id, "created", nil, backends) }
 
@@ -115,6 +127,7 @@ func (f *fakeEngine) put(id, state string, addrs map[string][]netip.Addr, backen
 	}
 	f.containers[id] = docker.Container{ID: id, Name: id, State: state, Addrs: addrs,
 		Labels: map[string]string{"dokkaa.cluster": "c", "dokkaa.backends": string(label)}}
+	maps.Copy(f.containers[id].Labels, f.labels[id])
 }
 
 func (f *fakeEngine) remove(id string) {

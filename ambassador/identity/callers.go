@@ -202,7 +202,7 @@ func (c *Callers) listOnce(ctx context.Context) error {
 	c.mu.Lock()
 	if err == nil {
 		c.table.replace(listed, seq, time.Now(), func(name string, err error) {
-			c.Log.Warn("links of a container are unreadable, it has none", "container", name, "err", err)
+			c.Log.Warn("links of a container are unreadable", "container", name, "err", err)
 		})
 		c.listed = epoch
 		c.publish()

@@ -213,6 +213,27 @@ func TestParseLinks(t *testing.T) {
 	}
 }
 
+func TestParseSticky(t *testing.T) {
+	for _, test := range []struct {
+		label string
+		want  map[int]bool
+		fails bool
+	}{
+		{label: ""},
+		{label: `{"10001": {"sticky": true}, "10002": {}, "10003": {"sticky": false, "colour": "blue"}}`, want: map[int]bool{10001: true}},
+		{label: `[]`, fails: true},
+		{label: `{"x": {"sticky": true}}`, fails: true},
+	} {
+		if got, err := parseSticky(test.label); !reflect.DeepEqual(got, test.want) || (err != nil) != test.fails {
+			t.Errorf("%q: %v, %v", test.label, got, err)
+		}
+	}
+	who, err := newCaller("id", "crawler", map[string]string{labelBackends: `{"10001":"web.shop.skydns.local"}`, labelLinks: "?"})
+	if err == nil || len(who.Links) != 1 || len(who.Sticky) != 0 {
+		t.Errorf("of labels of which one cannot be read: %+v, %v", who, err)
+	}
+}
+
 // Docker's list may show a container for a moment after the event that it ended.
 func TestAnEndedContainerStaysGoneThoughTheListShowsIt(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *Callers, _ *fakeEngine) {

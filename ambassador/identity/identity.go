@@ -27,9 +27,10 @@ var (
 
 // Caller is a container that may connect. It does not change.
 type Caller struct {
-	ID    string
-	Name  string
-	Links map[int]string // port -> DNS name
+	ID     string
+	Name   string
+	Links  map[int]string // port -> DNS name
+	Sticky map[int]bool   // ports of links that always want the same backend
 }
 
 // Engine is what Callers asks of Docker.

@@ -85,8 +85,8 @@ func (t *table) create(event docker.Event) {
 	if _, ours := event.Attributes[labelCluster]; !ours {
 		return
 	}
-	links, _ := parseLinks(event.Attributes[labelBackends]) // the list tells what is wrong with it
-	t.ours[event.ID] = &container{&Caller{ID: event.ID, Name: event.Attributes["name"], Links: links}, true, t.seq}
+	caller, _ := newCaller(event.ID, event.Attributes["name"], event.Attributes) // the list tells what is wrong with it
+	t.ours[event.ID] = &container{caller, true, t.seq}
 }
 
 // activate notes that the container starts.
@@ -157,11 +157,11 @@ func (t *table) replace(listed []docker.Container, seq int, now time.Time, told 
 
 // enter takes a container of a list, of which before is what was known.
 func (t *table) enter(l docker.Container, before *container, seq int, told func(string, error)) *container {
-	links, err := parseLinks(l.Labels[labelBackends])
+	caller, err := newCaller(l.ID, l.Name, l.Labels)
 	if err != nil {
 		told(l.Name, err)
 	}
-	c := &container{caller: &Caller{ID: l.ID, Name: l.Name, Links: links}}
+	c := &container{caller: caller}
 	c.active = l.Runs() || l.State == "created" || l.State == "restarting"
 	if before != nil {
 		c.seq = before.seq

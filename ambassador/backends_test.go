@@ -3,10 +3,13 @@ package ambassador
 import (
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/dokkaa/dokkaa/ambassador/backend"
 )
 
 // flapping is a backend that can be away for a while.
@@ -99,4 +102,50 @@ func TestNobodySeesThatBackendsFlap(t *testing.T) {
 	if n := asked.Load(); n < 500 {
 		t.Errorf("only %d connections", n)
 	}
+}
+
+// TestAStickyLinkLeadsToTheSameBackend has it come and go, and others join.
+func TestAStickyLinkLeadsToTheSameBackend(t *testing.T) {
+	h := startHouse(t, nil)
+	var endpoints []backend.Endpoint
+	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
+		endpoints = append(endpoints, startBackend(t, "127.0.0.1:0", say(name)))
+	}
+	h.engine.label("crawler", "dokkaa.links", fmt.Sprintf(`{"%d": {"sticky": true}}`, h.port))
+	h.link("127.0.0.2", endpoints[:3]...)
+	home, err := h.ask("127.0.0.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		h.wantAnswer("127.0.0.2", home)
+	}
+	h.dns.set("web.shop.skydns.local", endpoints...)
+	h.wantKnown("web.shop.skydns.local", 6)
+	for range 20 {
+		h.wantAnswer("127.0.0.2", home)
+	}
+	i := int(home[0] - 'a')
+	h.dns.set("web.shop.skydns.local", append(slices.Clone(endpoints[:i]), endpoints[i+1:]...)...)
+	h.wantKnown("web.shop.skydns.local", 5)
+	next, err := h.ask("127.0.0.2")
+	if err != nil || next == home {
+		t.Fatalf("after %s was withdrawn: %s, %v", home, next, err)
+	}
+	h.dns.set("web.shop.skydns.local", endpoints...)
+	h.wantKnown("web.shop.skydns.local", 6)
+	for range 20 {
+		h.wantAnswer("127.0.0.2", next)
+	}
+}
+
+// wantKnown waits until so many endpoints of the service are known.
+func (h *house) wantKnown(name string, want int) {
+	h.t.Helper()
+	eventually(h.t, func() error {
+		if pool, ok := h.names.Fresh(name); !ok || pool.Len() != want {
+			return fmt.Errorf("%v, %v", pool, ok)
+		}
+		return nil
+	})
 }
