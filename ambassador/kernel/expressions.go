@@ -113,7 +113,7 @@ func verdict(kind expr.VerdictKind) expr.Any { return &expr.Verdict{Kind: kind} 
 func native(n uint32) []byte { return binaryutil.NativeEndian.PutUint32(n) }
 func big(n uint32) []byte    { return binaryutil.BigEndian.PutUint32(n) }
 
-// linkKey, addrData and volumeKey are keys and data of the maps, in registers of 4 bytes each.
+// linkKey, addrData, volumeKey and doorKey are keys and data of the maps, in registers of 4 bytes each.
 func linkKey(l Link) []byte {
 	key := append(native(markPrefix|l.Port), l.Source.AsSlice()...)
 	return append(binary.BigEndian.AppendUint16(key, l.To), 0, 0)
@@ -126,3 +126,5 @@ func addrData(addr netip.AddrPort) []byte {
 func volumeKey(mark uint32, direction byte) []byte {
 	return append(native(mark), direction, 0, 0, 0)
 }
+
+func doorKey(mark, port uint32) []byte { return append(native(mark), native(port)...) }

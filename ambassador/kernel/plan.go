@@ -28,11 +28,17 @@ type Service struct {
 
 // Host is what is known of this host.
 type Host struct {
-	Addrs     []netip.Addr                      // of its own
-	Published map[netip.AddrPort]netip.AddrPort // containers' own addresses, by the one they are announced with
+	Addrs     []netip.Addr              // of its own
+	Published map[netip.AddrPort]Inside // containers' ports, by the host's that leads to them
 	// Inward says that containers of this host may be connected to each other; Why if not.
 	Inward bool
 	Why    string
+}
+
+// Inside is where a container of this host is reached.
+type Inside struct {
+	Addr netip.AddrPort
+	Port uint32 // index of its port of the bridge
 }
 
 // Link is what a container may dial.
@@ -44,8 +50,9 @@ type Link struct {
 
 // Share is an instance that gets its part of a service's connections.
 type Share struct {
-	Announced, Addr netip.AddrPort // Addr is where it is reached
-	Weight          uint32         // at least 1
+	Announced netip.AddrPort
+	Inside           // where it is reached; the port is 0 if that is another host
+	Weight    uint32 // at least 1
 }
 
 // Rules are what the kernel does.
@@ -78,7 +85,7 @@ func Plan(callers []Caller, services map[string]Service, host Host) (rules Rules
 	for _, caller := range callers {
 		for port, name := range caller.Links {
 			shares, ok := rules.Services[name]
-			if ok && !slices.ContainsFunc(shares, func(s Share) bool { return s.Addr.Addr() == caller.Addr }) {
+			if ok && !slices.ContainsFunc(shares, func(s Share) bool { return s.Port == caller.Port }) {
 				rules.Links[Link{caller.Port, caller.Addr, port}] = name
 				used[name] = true
 			}
@@ -104,7 +111,7 @@ func (h Host) shares(service Service) (shares []Share, why string) {
 		if !e.Addr.Addr().Is4() {
 			return nil, WhyIPv6
 		}
-		share := Share{Announced: e.Addr, Addr: e.Addr, Weight: max(1, uint32(e.Weight))} // as RFC 2782 wants of 0
+		share := Share{Announced: e.Addr, Inside: Inside{Addr: e.Addr}, Weight: max(1, uint32(e.Weight))} // as RFC 2782 wants of 0
 		if slices.Contains(h.Addrs, e.Addr.Addr()) {
 			inside, ok := h.Published[e.Addr]
 			switch {
@@ -113,7 +120,7 @@ func (h Host) shares(service Service) (shares []Share, why string) {
 			case !ok:
 				return nil, WhyNobody
 			}
-			share.Addr = inside
+			share.Inside = inside
 		}
 		shares = append(shares, share)
 	}
@@ -123,8 +130,9 @@ func (h Host) shares(service Service) (shares []Share, why string) {
 
 // Instance is an instance of a service: what connections are counted for.
 type Instance struct {
-	Service         string
-	Announced, Addr netip.AddrPort
+	Service   string
+	Announced netip.AddrPort
+	Inside
 }
 
 // changes are what leads from some rules to others.
@@ -174,7 +182,7 @@ func (r Rules) instances(services []string) map[Instance]bool {
 	all := make(map[Instance]bool)
 	for _, service := range services {
 		for _, share := range r.Services[service] {
-			all[Instance{service, share.Announced, share.Addr}] = true
+			all[Instance{service, share.Announced, share.Inside}] = true
 		}
 	}
 	return all
@@ -182,5 +190,5 @@ func (r Rules) instances(services []string) map[Instance]bool {
 
 // has tells whether connections are given to the instance.
 func (r Rules) has(i Instance) bool {
-	return slices.ContainsFunc(r.Services[i.Service], func(s Share) bool { return s.Announced == i.Announced && s.Addr == i.Addr })
+	return slices.ContainsFunc(r.Services[i.Service], func(s Share) bool { return s.Announced == i.Announced && s.Inside == i.Inside })
 }

@@ -13,7 +13,7 @@ import (
 type Traffic struct {
 	Opened   uint64 // connections
 	Up, Down uint64 // bytes, with the headers of IP and TCP
-	answers  uint64 // packets
+	Answers  uint64 // packets
 }
 
 // Traffic reads what was counted. Instances that are withdrawn are counted on: their connections are.
@@ -45,7 +45,7 @@ func (t *Table) Traffic() (map[Instance]Traffic, error) {
 		traffic := all[instance]
 		if e.Key[4] == replyDir {
 			traffic.Down += e.Counter.Bytes
-			traffic.answers += e.Counter.Packets
+			traffic.Answers += e.Counter.Packets
 		} else {
 			traffic.Up += e.Counter.Bytes
 		}

@@ -20,9 +20,14 @@ const (
 
 // begin adds to the transaction what does not change:
 //
-//	table bridge { chain port { type filter hook prerouting
-//	    ip daddr <gateway> tcp dport <ports> tcp flags syn / syn,ack  meta mark set 0xd0000000 | iif
-//	} }
+//	table bridge {
+//	    chain port { type filter hook prerouting
+//	        ip daddr <gateway> tcp dport <ports> tcp flags syn / syn,ack  meta mark set 0xd0000000 | iif
+//	    }
+//	    chain door { type filter hook postrouting
+//	        meta mark @inner  meta mark . oif != @doors  drop
+//	    }
+//	}
 //	table ip {
 //	    chain translate { type nat hook prerouting
 //	        iifname <bridge> ip protocol @alive  meta mark . ip saddr . tcp dport vmap @links → service-<n>
@@ -36,6 +41,7 @@ const (
 //	        ct mark & 0xf0000000 != 0xd0000000 return
 //	        ct mark . ct direction @volumes
 //	        ct status assured return
+//	        oifname <bridge> ct direction original  meta mark set ct mark
 //	        ct direction reply tcp flags rst  goto refused
 //	        icmp type destination-unreachable  goto refused
 //	    }
@@ -44,6 +50,9 @@ const (
 //	    }
 //	    chain refused { add @failing { ct mark }  drop }
 //	}
+//
+// The doors are for this host's instances what the links are for callers: who has the address of one
+// next is not taken for it.
 //
 // A refusal is not handed through: the caller's TCP says its first word again after a second, and
 // then the connection is one of the ambassador's, who tries other instances.
@@ -61,7 +70,9 @@ func (t *Table) begin(conn *nftables.Conn) error {
 	conn.AddObj(&nftables.NamedObj{Table: t.table, Name: patience, Type: nftables.ObjTypeCtTimeout, Obj: &expr.CtTimeout{
 		L3Proto: unix.NFPROTO_IPV4, L4Proto: unix.IPPROTO_TCP,
 		Policy: expr.CtStatePolicyTimeout{expr.CtStateTCPSYNSENT: dialSeconds, expr.CtStateTCPESTABLISHED: 432000}}})
-	t.mark0(conn)
+	inner, doors := t.inner(), t.doors()
+	errs = append(errs, conn.AddSet(inner, nil), conn.AddSet(doors, nil))
+	t.atBridge(conn, inner, doors)
 	dial := conn.AddChain(&nftables.Chain{Table: t.table, Name: dialChain})
 	t.rule(conn, dial,
 		&expr.Objref{Type: int(nftables.ObjTypeCtTimeout), Name: patience},
@@ -84,8 +95,8 @@ func (t *Table) begin(conn *nftables.Conn) error {
 	return errors.Join(errs...)
 }
 
-// mark0 adds the table that tells by which port of the bridge a packet came: only the bridge knows.
-func (t *Table) mark0(conn *nftables.Conn) {
+// atBridge adds the chains of the bridge, which alone knows the ports through which a packet comes and goes.
+func (t *Table) atBridge(conn *nftables.Conn, inner, doors *nftables.Set) {
 	port := conn.AddChain(&nftables.Chain{Table: t.marker, Name: "port", Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRef(markAt)})
 	conn.AddRule(&nftables.Rule{Table: t.marker, Chain: port, Exprs: join(
@@ -98,6 +109,13 @@ func (t *Table) mark0(conn *nftables.Conn) {
 		&expr.Meta{Key: expr.MetaKeyIIF, Register: reg0},
 		&expr.Bitwise{SourceRegister: reg0, DestRegister: reg0, Len: 4, Mask: native(^uint32(markMask)), Xor: native(markPrefix)},
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg0, SourceRegister: true})})
+	door := conn.AddChain(&nftables.Chain{Table: t.marker, Name: "door", Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityFilter})
+	closed := lookup(doors, reg0)
+	closed.Invert = true
+	conn.AddRule(&nftables.Rule{Table: t.marker, Chain: door, Exprs: join(
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg0}, lookup(inner, reg0), &expr.Meta{Key: expr.MetaKeyOIF, Register: reg1}, closed,
+		verdict(expr.VerdictDrop))})
 }
 
 // watch adds the chains that count what is carried, and notice what is refused.
@@ -115,6 +133,8 @@ func (t *Table) watch(conn *nftables.Conn, volumes, failing *nftables.Set) {
 	t.rule(conn, through, ct(expr.CtKeyMARK, reg0), ct(expr.CtKeyDIRECTION, reg1), lookup(volumes, reg0))
 	t.rule(conn, through, ct(expr.CtKeySTATUS, reg0), masked(reg0, statusAssured), equal(reg0, native(statusAssured)),
 		verdict(expr.VerdictReturn))
+	t.rule(conn, through, outOfBridge(t.settings.Bridge), ct(expr.CtKeyDIRECTION, reg0), equal(reg0, []byte{0}),
+		ct(expr.CtKeyMARK, reg0), &expr.Meta{Key: expr.MetaKeyMARK, Register: reg0, SourceRegister: true})
 	t.rule(conn, through, ct(expr.CtKeyDIRECTION, reg0), equal(reg0, []byte{replyDir}),
 		protocol(unix.IPPROTO_TCP), flags(tcpReset, tcpReset), toRefused)
 	t.rule(conn, through, noUnreachable, toRefused)

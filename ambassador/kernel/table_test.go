@@ -16,7 +16,6 @@ import (
 )
 
 func TestLinkedContainerReachesTheInstance(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	caller, stranger := w.container("172.30.0.2"), w.container("172.30.0.3")
 	instance := w.instance("172.30.0.4", "shop")
@@ -28,7 +27,6 @@ func TestLinkedContainerReachesTheInstance(t *testing.T) {
 
 // TestContainersDoNotReachEachOtherOtherwise: only what the table translated may pass between them.
 func TestContainersDoNotReachEachOtherOtherwise(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	caller, instance := w.container("172.30.0.2"), w.instance("172.30.0.4", "shop")
 	w.apply([]Caller{w.caller(caller, "shop")}, map[string]Service{"shop": serviceOf(instance)})
@@ -44,7 +42,6 @@ func TestContainersDoNotReachEachOtherOtherwise(t *testing.T) {
 
 // TestIPTablesCanStillReadItsTable, where the rule stands that lets connections pass.
 func TestIPTablesCanStillReadItsTable(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	w.mustIn(func() error { return errors.Join(AllowInward("dokkaa"), AllowInward("dokkaa")) })
 	rules := func() (out []byte) {
@@ -71,7 +68,6 @@ func TestIPTablesCanStillReadItsTable(t *testing.T) {
 }
 
 func TestNoChainForUsers(t *testing.T) {
-	t.Parallel()
 	n := newNamespace(t)
 	n.ip("link add dokkaa type bridge") // the bridge's settings come with the module
 	if err := n.in(func() error { return AllowInward("dokkaa") }); err == nil {
@@ -82,7 +78,6 @@ func TestNoChainForUsers(t *testing.T) {
 
 // TestNextOwnerOfAnAddressInheritsNothing although nobody removes the link.
 func TestNextOwnerOfAnAddressInheritsNothing(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	first, instance := w.container("172.30.0.2"), w.instance("172.30.0.4", "shop")
 	w.apply([]Caller{w.caller(first, "shop")}, map[string]Service{"shop": serviceOf(instance)})
@@ -96,9 +91,29 @@ func TestNextOwnerOfAnAddressInheritsNothing(t *testing.T) {
 	w.expect(first, "shop")
 }
 
+// TestNextOwnerOfAnInstancesAddressIsNotTakenForIt although nobody withdraws the instance.
+func TestNextOwnerOfAnInstancesAddressIsNotTakenForIt(t *testing.T) {
+	w := newWorld(t)
+	c, shop := w.container("172.30.0.2"), w.instance("172.30.0.4", "shop")
+	callers := []Caller{w.caller(c, "shop")}
+	w.apply(callers, map[string]Service{"shop": serviceOf(shop)})
+	w.expect(c, "shop")
+	w.end(shop)
+	w.instance("172.30.0.4", "bank")
+	answer := make(chan string, 1)
+	go func() {
+		who, err := c.call()
+		answer <- fmt.Sprint(who, err)
+	}()
+	time.Sleep(300 * time.Millisecond)
+	w.apply(callers, nil)
+	if who := <-answer; who != listener+"<nil>" {
+		t.Errorf("answered by %s", who)
+	}
+}
+
 // TestAddressOfAnotherContainer is of one that took it while that one runs.
 func TestAddressOfAnotherContainer(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	caller, instance := w.container("172.30.0.2"), w.instance("172.30.0.4", "shop")
 	w.apply([]Caller{w.caller(caller, "shop")}, map[string]Service{"shop": serviceOf(instance)})
@@ -116,7 +131,6 @@ func TestAddressOfAnotherContainer(t *testing.T) {
 }
 
 func TestWithdrawnInstanceKeepsItsConnections(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	c := w.container("172.30.0.2")
 	old, young := w.instance("172.30.0.4", "old"), w.instance("172.30.0.5", "young")
@@ -147,7 +161,6 @@ func TestWithdrawnInstanceKeepsItsConnections(t *testing.T) {
 }
 
 func TestShares(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	c := w.container("172.30.0.2")
 	service := serviceOf(w.instance("172.30.0.4", "light"), w.instance("172.30.0.5", "heavy"), w.instance("172.30.0.6", "spare"))
@@ -169,10 +182,10 @@ func TestShares(t *testing.T) {
 
 // TestRefusingInstance: the caller is not refused, but served by the ambassador after a second.
 func TestRefusingInstance(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	c, empty := w.container("172.30.0.2"), w.container("172.30.0.4")
 	callers := []Caller{w.caller(c, "shop")}
+	w.announce(empty)
 	w.apply(callers, map[string]Service{"shop": serviceOf(empty)})
 	done := make(chan string, 1)
 	go func() {
@@ -203,7 +216,6 @@ func TestRefusingInstance(t *testing.T) {
 
 // TestSilentInstance is of one whose host is gone: the caller's next tries go elsewhere.
 func TestSilentInstance(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	c, silent := w.container("172.30.0.2"), w.instance("172.30.0.4", "silent")
 	silent.nft("add table ip t; add chain ip t c { type filter hook input priority 0; policy drop; }")
@@ -225,7 +237,6 @@ func TestSilentInstance(t *testing.T) {
 
 // TestUnreachableInstance is of one whose host says that it is not there.
 func TestUnreachableInstance(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	c := w.container("172.30.0.2")
 	callers := []Caller{w.caller(c, "shop")}
@@ -245,7 +256,6 @@ func TestUnreachableInstance(t *testing.T) {
 
 // TestNobodyLooksAfterTheTable: what was written when its ambassador died is worth nothing soon.
 func TestNobodyLooksAfterTheTable(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	c, instance := w.container("172.30.0.2"), w.instance("172.30.0.4", "shop")
 	w.apply([]Caller{w.caller(c, "shop")}, map[string]Service{"shop": serviceOf(instance)})
@@ -271,7 +281,6 @@ func TestNobodyLooksAfterTheTable(t *testing.T) {
 
 // TestTwoAmbassadors, of which one takes over from the other.
 func TestTwoAmbassadors(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	c, instance := w.container("172.30.0.2"), w.instance("172.30.0.4", "shop")
 	caller, services := w.caller(c, "shop"), map[string]Service{"shop": serviceOf(instance)}
@@ -287,7 +296,6 @@ func TestTwoAmbassadors(t *testing.T) {
 }
 
 func TestTraffic(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	c, instance := w.container("172.30.0.2"), w.instance("172.30.0.4", "shop")
 	w.apply([]Caller{w.caller(c, "shop")}, map[string]Service{"shop": serviceOf(instance)})
@@ -310,12 +318,12 @@ func TestTraffic(t *testing.T) {
 		all, err = w.table.Traffic()
 		return err
 	})
-	addr := netip.AddrPortFrom(instance.addr, inside)
-	got := all[Instance{"shop", addr, addr}]
+	i := w.instanceOf("shop", instance)
+	got := all[i]
 	if got.Opened != 2 || got.Up < size || got.Up > size*12/10 || got.Down < size || got.Down > size*12/10 {
 		t.Errorf("counted %+v of %v", got, all)
 	}
-	w.mustIn(func() error { return w.table.Forget([]Instance{{"shop", addr, addr}}) })
+	w.mustIn(func() error { return w.table.Forget([]Instance{i}) })
 	w.mustIn(func() (err error) {
 		all, err = w.table.Traffic()
 		return err
@@ -327,7 +335,6 @@ func TestTraffic(t *testing.T) {
 
 // TestLimit is of a container with more connections than one may have: the ambassador gets the others.
 func TestLimit(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	w.table.settings.Limit = 5
 	c, other, instance := w.container("172.30.0.2"), w.container("172.30.0.3"), w.instance("172.30.0.4", "shop")
@@ -349,7 +356,6 @@ func TestLimit(t *testing.T) {
 
 // TestManyInstances is of a table that takes more than one message.
 func TestManyInstances(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	c := w.container("172.30.0.2")
 	callers := []Caller{w.caller(c, "shop")}

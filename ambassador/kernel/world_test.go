@@ -29,6 +29,9 @@ type world struct {
 	*namespace
 	table *Table
 	last  int // container
+
+	instances []*container
+	ports     map[*container]uint32
 }
 
 // container is one of the host's, with a network of its own.
@@ -39,9 +42,9 @@ type container struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{namespace: newNamespace(t)}
+	w := &world{namespace: newNamespace(t), ports: make(map[*container]uint32)}
 	w.ip("link set lo up")
-	w.ip("link add dokkaa type bridge")
+	w.ip("link add dokkaa address 02:42:ac:1e:00:01 type bridge") // or it would change with the ports
 	w.ip("addr add " + gateway + "/16 dev dokkaa")
 	w.ip("link set dokkaa up")
 	w.mustIn(func() error {
@@ -91,7 +94,14 @@ func (w *world) instance(addr, name string) *container {
 	w.t.Helper()
 	c := w.container(addr)
 	w.serve(c.namespace, addr, inside, name)
+	w.announce(c)
 	return c
+}
+
+// announce makes the container an instance, whether it listens or not.
+func (w *world) announce(c *container) {
+	w.t.Helper()
+	w.instances, w.ports[c] = append(w.instances, c), w.port(c)
 }
 
 func (w *world) serve(n *namespace, addr string, port int, name string) (stop func()) {
@@ -138,17 +148,35 @@ func (w *world) caller(c *container, service string) Caller {
 // apply has the kernel connect the callers to the instances that are given.
 func (w *world) apply(callers []Caller, services map[string]Service) {
 	w.t.Helper()
-	rules, why := Plan(callers, services, Host{})
+	rules, why := Plan(callers, services, w.here())
 	for service, reason := range why {
 		w.t.Logf("%s is not the kernel's: %s", service, reason)
 	}
 	w.mustIn(func() error { return errors.Join(w.table.Apply(rules), w.table.Renew(), AllowInward("dokkaa")) })
 }
 
+// here is what is known of the host: its instances are announced with its own address.
+func (w *world) here() Host {
+	h := Host{Addrs: []netip.Addr{netip.MustParseAddr(gateway)}, Inward: true, Published: make(map[netip.AddrPort]Inside)}
+	for _, c := range w.instances {
+		h.Published[c.announced()] = Inside{netip.AddrPortFrom(c.addr, inside), w.ports[c]}
+	}
+	return h
+}
+
+// announced is the host's address that leads to the instance.
+func (c *container) announced() netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr(gateway), 30000+uint16(c.addr.As4()[3]))
+}
+
+func (w *world) instanceOf(service string, c *container) Instance {
+	return Instance{service, c.announced(), w.here().Published[c.announced()]}
+}
+
 // serviceOf is a service with these instances.
 func serviceOf(instances ...*container) (s Service) {
 	for _, c := range instances {
-		s.Endpoints = append(s.Endpoints, Endpoint{Addr: netip.AddrPortFrom(c.addr, inside), Priority: 10, Weight: 100})
+		s.Endpoints = append(s.Endpoints, Endpoint{Addr: c.announced(), Priority: 10, Weight: 100})
 	}
 	return s
 }

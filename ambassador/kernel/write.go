@@ -22,6 +22,8 @@ const (
 	volumesSet  = "volumes"
 	failingSet  = "failing"
 	openSet     = "open"
+	innerSet    = "inner"
+	doorsSet    = "doors"
 	dialChain   = "dial"
 	patience    = "patience"
 	service     = "service-"
@@ -60,8 +62,7 @@ func (t *Table) Apply(want Rules) error {
 
 // change adds the changes to the transaction.
 func (t *Table) change(conn *nftables.Conn, want Rules, c changes) error {
-	var links, backends, gone []nftables.SetElement
-	var volumes []nftables.SetElement
+	var links, gone, backends, volumes, inner, doors []nftables.SetElement
 	for _, link := range c.unlink {
 		gone = append(gone, nftables.SetElement{Key: linkKey(link)})
 	}
@@ -72,9 +73,14 @@ func (t *Table) change(conn *nftables.Conn, want Rules, c changes) error {
 		mark := t.mark(i)
 		backends = append(backends, nftables.SetElement{Key: native(mark), Val: addrData(i.Addr)})
 		volumes = append(volumes, nftables.SetElement{Key: volumeKey(mark, 0)}, nftables.SetElement{Key: volumeKey(mark, replyDir)})
+		if i.Port != 0 {
+			inner = append(inner, nftables.SetElement{Key: native(mark)})
+			doors = append(doors, nftables.SetElement{Key: doorKey(mark, i.Port)})
+		}
 	}
 	err := errors.Join(inParts(gone, t.links(), conn.SetDeleteElements), inParts(backends, t.backends(), conn.SetAddElements),
-		inParts(volumes, t.volumes(), conn.SetAddElements))
+		inParts(volumes, t.volumes(), conn.SetAddElements),
+		inParts(inner, t.inner(), conn.SetAddElements), inParts(doors, t.doors(), conn.SetAddElements))
 	for _, name := range c.altered {
 		err = errors.Join(err, t.writeService(conn, name, want.Services[name]))
 	}
@@ -116,7 +122,7 @@ func (t *Table) writeService(conn *nftables.Conn, name string, shares []Share) e
 	var total uint32
 	var parts []nftables.SetElement
 	for _, share := range shares {
-		parts = append(parts, nftables.SetElement{Key: big(total), Val: native(t.marks[Instance{name, share.Announced, share.Addr}])})
+		parts = append(parts, nftables.SetElement{Key: big(total), Val: native(t.marks[Instance{name, share.Announced, share.Inside}])})
 		total += share.Weight
 		parts = append(parts, nftables.SetElement{Key: big(total), IntervalEnd: true})
 	}
@@ -140,7 +146,7 @@ func (t *Table) Forget(instances []Instance) error {
 	if err != nil {
 		return err
 	}
-	var backends, volumes []nftables.SetElement
+	var backends, volumes, inner, doors []nftables.SetElement
 	for _, i := range instances {
 		mark, ok := t.marks[i]
 		if !ok || t.have.has(i) {
@@ -150,8 +156,13 @@ func (t *Table) Forget(instances []Instance) error {
 		delete(t.byMark, mark)
 		backends = append(backends, nftables.SetElement{Key: native(mark)})
 		volumes = append(volumes, nftables.SetElement{Key: volumeKey(mark, 0)}, nftables.SetElement{Key: volumeKey(mark, replyDir)})
+		if i.Port != 0 {
+			inner = append(inner, nftables.SetElement{Key: native(mark)})
+			doors = append(doors, nftables.SetElement{Key: doorKey(mark, i.Port)})
+		}
 	}
-	err = errors.Join(inParts(backends, t.backends(), conn.SetDeleteElements), inParts(volumes, t.volumes(), conn.SetDeleteElements), conn.Flush())
+	err = errors.Join(inParts(backends, t.backends(), conn.SetDeleteElements), inParts(volumes, t.volumes(), conn.SetDeleteElements),
+		inParts(inner, t.inner(), conn.SetDeleteElements), inParts(doors, t.doors(), conn.SetDeleteElements), conn.Flush())
 	if err != nil {
 		t.written = false
 		return fmt.Errorf("write nftables table %s: %w", t.table.Name, err)
@@ -219,6 +230,15 @@ func (t *Table) failing() *nftables.Set {
 
 func (t *Table) open() *nftables.Set {
 	return &nftables.Set{Table: t.table, Name: openSet, KeyType: nftables.TypeIPAddr, Dynamic: true, Size: 1 << 16}
+}
+
+func (t *Table) inner() *nftables.Set {
+	return &nftables.Set{Table: t.marker, Name: innerSet, KeyType: nftables.TypeMark}
+}
+
+func (t *Table) doors() *nftables.Set {
+	return &nftables.Set{Table: t.marker, Name: doorsSet, Concatenation: true,
+		KeyType: nftables.MustConcatSetType(nftables.TypeMark, nftables.TypeIFIndex)}
 }
 
 var dialSeconds = uint32(dialTimeout / time.Second)
