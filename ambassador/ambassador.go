@@ -37,6 +37,7 @@ type Ambassador struct {
 	listeners *listeners
 	post      *handover.Post
 	refusals  *refusals
+	shortcut  *shortcut
 
 	slots       chan struct{} // one for each open connection
 	shares      *quota        // of the slots
@@ -55,7 +56,7 @@ func New(settings Settings, env daemon.Env) (*Ambassador, error) {
 	return newAmbassador(settings, env, e), nil
 }
 
-func newAmbassador(settings Settings, env daemon.Env, e identity.Engine) *Ambassador {
+func newAmbassador(settings Settings, env daemon.Env, e engine) *Ambassador {
 	a := &Ambassador{
 		settings: settings,
 		log:      env.Log,
@@ -69,7 +70,8 @@ func newAmbassador(settings Settings, env daemon.Env, e identity.Engine) *Ambass
 	}
 	env.Metrics.MustRegister(a.ledger)
 	a.dialer.SetMultipathTCP(false) // what the kernel cannot splice
-	a.callers = identity.New(identity.Settings{Engine: e, Log: env.Log, Failed: a.metrics.listErrors.Inc,
+	a.shortcut = newShortcut(a, e, env)
+	a.callers = identity.New(identity.Settings{Engine: a.shortcut.docker, Log: env.Log, Failed: a.metrics.listErrors.Inc,
 		Changed: func() { a.listeners.poke() }})
 	a.listeners = newListeners(settings.PortRange, a.settings.listenOn(), a.callers.Wanted, a.accept, a.metrics, env.Log)
 	a.post = handover.New(handover.Settings{Name: settings.Handover, Server: a.listeners, Ready: a.callers.Ready, Log: env.Log})
@@ -85,7 +87,7 @@ func newAmbassador(settings Settings, env daemon.Env, e identity.Engine) *Ambass
 
 // Ready says why no container can connect now, nil if all can.
 func (a *Ambassador) Ready() error {
-	return errors.Join(a.listeners.ready(), a.callers.Ready())
+	return errors.Join(a.listeners.ready(), a.callers.Ready(), a.shortcut.ready())
 }
 
 // Addrs returns the addresses that are listened on now.
@@ -107,6 +109,7 @@ func (a *Ambassador) Run(ctx context.Context) error {
 	group.Go(func() { a.names.Run(a.work) })
 	group.Go(func() { a.relay.Run(a.work) })
 	group.Go(func() { a.ledger.Run(a.work) })
+	group.Go(func() { a.shortcut.run(ctx) })
 	patience := time.AfterFunc(math.MaxInt64, a.stop)
 	defer patience.Stop()
 	defer context.AfterFunc(ctx, func() { patience.Reset(a.settings.DrainTimeout) })()

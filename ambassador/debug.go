@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dokkaa/dokkaa/ambassador/identity"
+	"github.com/dokkaa/dokkaa/ambassador/kernel"
 	"github.com/dokkaa/dokkaa/ambassador/names"
 )
 
@@ -34,9 +35,10 @@ func forThisHost(read func() any) http.HandlerFunc {
 
 // table is what the ambassador knows: who may call, and what they reach.
 type table struct {
-	Error    string         `json:"error,omitempty"` // why it may be old
-	Callers  []tableCaller  `json:"callers"`         // by address
-	Services []tableService `json:"services"`        // by name; those that somebody asked for
+	Error    string         `json:"error,omitempty"`  // why it may be old
+	Callers  []tableCaller  `json:"callers"`          // by address
+	Services []tableService `json:"services"`         // by name; those that somebody asked for
+	Kernel   *kernel.Status `json:"kernel,omitempty"` // if it is to connect what it can
 }
 
 type tableCaller struct {
@@ -62,7 +64,7 @@ type tableEndpoint struct {
 }
 
 func (a *Ambassador) table() table {
-	t := table{Callers: tableOfCallers(a.callers.Rows()), Services: tableOfServices(a.names.Known())}
+	t := table{Callers: tableOfCallers(a.callers.Rows()), Services: tableOfServices(a.names.Known()), Kernel: a.shortcut.status()}
 	if err := a.Ready(); err != nil {
 		t.Error = err.Error()
 	}

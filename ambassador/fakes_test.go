@@ -84,6 +84,15 @@ func (f *fakeEngine) Containers(ctx context.Context, _ string) ([]docker.Contain
 	return containers, err
 }
 
+func (f *fakeEngine) AddressNow(_ context.Context, id, network string) (netip.Addr, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if addrs := f.containers[id].Addrs[network]; len(addrs) > 0 && f.err == nil {
+		return addrs[0], nil
+	}
+	return netip.Addr{}, fmt.Errorf("container %s does not run: %w", id, f.err)
+}
+
 func (f *fakeEngine) Watch(ctx context.Context, _ url.Values, hint func(docker.Event)) error {
 	f.mu.Lock()
 	f.hint = hint

@@ -25,6 +25,7 @@ type Settings struct {
 	IdleTimeout                time.Duration `name:"idle-timeout" env:"IDLE_TIMEOUT" default:"0" help:"End a connection that carried nothing for so long; 0: never, a dead peer is noticed by keep-alive."`
 	Handover                   string        `name:"handover" env:"HANDOVER" default:"dokkaa-ambassador" help:"Ambassadors of one host that have the same name here take over from each other."`
 	Relay                      string        `name:"relay" env:"AMBASSADOR_RELAY" default:"" enum:",plain" hidden:"" help:"How bytes are carried; for tests, and to measure."`
+	Mode                       string        `name:"mode" env:"AMBASSADOR_MODE" default:"proxy" enum:"proxy,kernel,auto" help:"Who connects containers: the ambassador itself (proxy), or the kernel what it can (kernel; needs CAP_NET_ADMIN, auto: if it is granted)."`
 	AccessLog                  float64       `name:"access-log" env:"ACCESS_LOG" default:"0" help:"Share of connections that get a line in the log when they end, 0 to 1."`
 	MaxStale                   time.Duration `name:"max-stale" env:"MAX_STALE" default:"1h" help:"How long the last answer serves while the name server gives none; 0: not at all."`
 	SlowStart                  time.Duration `name:"slow-start" env:"SLOW_START" default:"10s" help:"In this time the share of an instance that joins others grows to its full size; 0: at once."`
@@ -33,6 +34,12 @@ type Settings struct {
 
 // plainRelay is the simple form of the relay, in place of the one that suits the system.
 const plainRelay = "plain"
+
+// Modes of the ambassador other than to connect everything itself.
+const (
+	modeKernel = "kernel"
+	modeAuto   = "auto" // kernel, but without if it has to be
+)
 
 // Validate says what is wrong with the settings.
 func (s *Settings) Validate() error {
@@ -98,5 +105,8 @@ func (p *PortRange) UnmarshalText(text []byte) error {
 	}
 	return nil
 }
+
+// has says whether the port is in the range.
+func (p PortRange) has(port int) bool { return p.From <= port && port <= p.To }
 
 func (p PortRange) String() string { return fmt.Sprintf("%d:%d", p.From, p.To) }

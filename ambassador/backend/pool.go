@@ -112,6 +112,15 @@ func (e Endpoint) share() int { return max(1, int(e.Weight)) }
 // Len is the number of endpoints.
 func (p *Pool) Len() int { return len(p.members) }
 
+// Failed tells that the endpoint could not be dialled, by who did not Choose it.
+func (p *Pool) Failed(addr netip.AddrPort, now time.Time) {
+	for i := range p.members {
+		if p.members[i].Addr == addr {
+			p.members[i].failed(now.Sub(p.epoch))
+		}
+	}
+}
+
 // Status is how an endpoint fares.
 type Status struct {
 	Endpoint

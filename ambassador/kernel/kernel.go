@@ -1,5 +1,3 @@
-//go:build linux
-
 // Package kernel has the kernel connect containers to their links, past the ambassador: nftables
 // translates the destination of a new connection, and connection tracking that of all its packets.
 //

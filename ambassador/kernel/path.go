@@ -1,5 +1,3 @@
-//go:build linux
-
 package kernel
 
 import (
@@ -19,7 +17,7 @@ import (
 // Times of the path. An instance is withdrawn within askEvery, the name server's answer and passEvery.
 const (
 	passEvery   = 100 * time.Millisecond
-	askEvery    = 400 * time.Millisecond // for the instances of each service
+	askEvery    = 200 * time.Millisecond // for the instances of each service; most answers are at hand
 	lookEvery   = time.Second            // for what changes seldom, and what the kernel counted
 	retryAfter  = 5 * time.Second        // the kernel did not take the rules
 	askTimeout  = 2 * time.Second
@@ -40,14 +38,14 @@ type Source interface {
 	// Gateway is the address that containers dial, while this ambassador is the one who serves there.
 	Gateway() (netip.Addr, bool)
 	Containers() []Container
-	// Service asks for the service, anew. It may block until ctx ends.
+	// Service asks for the service. It may block until ctx ends.
 	Service(ctx context.Context, name string) Service
 	// Address asks Docker for the address that the container has now, if it runs.
 	Address(ctx context.Context, id string) (netip.Addr, error)
 	// Failed is told of an instance that did not accept a connection.
 	Failed(i Instance)
-	// Carried is told what the kernel counted since the last call.
-	Carried(i Instance, more Traffic)
+	// Carried is told what the kernel counted since the last call, and how many connections are open.
+	Carried(i Instance, more Traffic, open int)
 }
 
 // Path is the kernel path of an ambassador: it keeps a Table in line with what its Source knows.
@@ -74,6 +72,7 @@ type Path struct {
 // count is what was counted for an instance.
 type count struct {
 	traffic Traffic
+	open    int
 	asked   bool      // connections were opened in the last period, and no answer came in it
 	changed time.Time // when it last was another
 }
@@ -254,24 +253,25 @@ func (p *Path) callers(containers []Container) []Caller {
 
 // count reads what the kernel counted, and finds instances that are silent.
 func (p *Path) count(now time.Time) error {
-	traffic, err := p.table.Traffic()
-	if err != nil {
+	traffic, err1 := p.table.Traffic()
+	open, err2 := p.table.Open()
+	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
 	var stale []Instance
 	for i, is := range traffic {
 		was := p.counted[i]
-		next := count{traffic: is, changed: was.changed}
-		if is != was.traffic {
+		next := count{traffic: is, open: open[i], changed: was.changed}
+		if is != was.traffic || open[i] != was.open {
 			next.changed = now
-			p.source.Carried(i, is.since(was.traffic))
+			p.source.Carried(i, is.since(was.traffic), open[i])
 		}
 		answered := is.Answers != was.traffic.Answers
 		if was.asked && !answered {
 			p.source.Failed(i)
 		}
 		next.asked = !answered && is.Opened != was.traffic.Opened
-		if p.counted[i] = next; now.Sub(next.changed) > forgetAfter && !p.rules.has(i) {
+		if p.counted[i] = next; now.Sub(next.changed) > forgetAfter && next.open == 0 && !p.rules.has(i) {
 			stale = append(stale, i)
 			delete(p.counted, i)
 		}

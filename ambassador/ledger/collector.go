@@ -48,7 +48,7 @@ func (l *Ledger) Collect(to chan<- prometheus.Metric) {
 
 func (b *Backend) collect(to chan<- prometheus.Metric, app, service string) {
 	to <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(b.Open()), app, service, b.name)
-	to <- counter(openedDesc, b.opened.Load(), app, service, b.name)
+	to <- counter(openedDesc, b.allOpened(), app, service, b.name)
 	to <- counter(failedDesc, b.failed.Load(), app, service, b.name)
 	to <- counter(bytesDesc, b.up.Load(), app, service, b.name, "up")
 	to <- counter(bytesDesc, b.down.Load(), app, service, b.name, "down")

@@ -134,6 +134,8 @@ type Backend struct {
 	name    string
 
 	opened, failed atomic.Uint64
+	passed         atomic.Uint64 // connections that the kernel opened, past us
+	passing        atomic.Int64  // of those, open now
 	up, down       atomic.Uint64 // bytes
 	dial, lasted   histogram
 	used           atomic.Int64 // when last, since the ledger began
@@ -157,6 +159,14 @@ func (b *Backend) Carried(up, down int64) {
 	b.down.Add(uint64(down))
 }
 
+// Passed counts connections that the kernel opened past us, of which so many are open now. How long
+// they lasted, and how long it took to dial, nobody knows.
+func (b *Backend) Passed(opened uint64, open int) {
+	b.passed.Add(opened)
+	b.passing.Store(int64(open))
+	b.touch()
+}
+
 // Closed counts the end of a connection that was Opened, after so long.
 func (b *Backend) Closed(lasted time.Duration) {
 	b.lasted.observe(lasted, lastedBounds[:])
@@ -168,11 +178,13 @@ func (b *Backend) touch() { b.used.Store(int64(time.Since(b.service.ledger.began
 // Open is how many connections are open now.
 func (b *Backend) Open() int64 {
 	closed := b.lasted.count() // first: no connection is closed that was not opened
-	return int64(b.opened.Load() - closed)
+	return int64(b.opened.Load()-closed) + b.passing.Load()
 }
 
+func (b *Backend) allOpened() uint64 { return b.opened.Load() + b.passed.Load() }
+
 func (s *sums) add(b *Backend) {
-	s.opened += b.opened.Load()
+	s.opened += b.allOpened()
 	s.up += b.up.Load()
 	s.down += b.down.Load()
 }

@@ -56,7 +56,7 @@ func (s *Service) report() ServiceReport {
 		r.Refused += n
 	}
 	for _, b := range backends {
-		one := BackendReport{Address: b.name, Open: b.Open(), Opened: b.opened.Load(), Failed: b.failed.Load(), Up: b.up.Load(), Down: b.down.Load()}
+		one := BackendReport{Address: b.name, Open: b.Open(), Opened: b.allOpened(), Failed: b.failed.Load(), Up: b.up.Load(), Down: b.down.Load()}
 		r.Open += one.Open
 		total.add(b)
 		r.Backends = append(r.Backends, one)
