@@ -78,8 +78,9 @@ var only = []struct {
 		[]string{"internal/daemon", "skydns", "images", "test/bench"}},
 	{"github.com/digitalocean/godo", "only the provider speaks to DigitalOcean", []string{"dokkaacfg/digitalocean"}},
 	{"github.com/getkin/kin-openapi/openapi3", "descriptions of APIs are for tests", []string{"internal/digitaloceantest"}},
-	{"github.com/google/nftables", "only the firewall writes firewall rules", []string{"conductor/firewall"}},
-	{"github.com/mdlayher/netlink", "only the firewall has the capability that this takes", []string{"conductor/firewall"}},
+	{"github.com/google/nftables", "only the firewall and the kernel path write rules", []string{"conductor/firewall", "ambassador/kernel"}},
+	{"github.com/mdlayher/netlink", "only the firewall and the kernel path have the capability that this takes",
+		[]string{"conductor/firewall", "ambassador/kernel"}},
 }
 
 // pure packages compute: input in, plan out. No I/O, no logger, and no clock: see clock_test.go.
