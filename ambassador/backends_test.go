@@ -1,7 +1,9 @@
 package ambassador
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"sync"
@@ -102,6 +104,45 @@ func TestNobodySeesThatBackendsFlap(t *testing.T) {
 	if n := asked.Load(); n < 500 {
 		t.Errorf("only %d connections", n)
 	}
+}
+
+// What was withdrawn gets no new connections, and keeps those that it has: when they are to end is for
+// whoever withdrew it to say.
+func TestAWithdrawnBackendKeepsItsConnections(t *testing.T) {
+	h := startHouse(t, nil)
+	h.link("127.0.0.2", startBackend(t, "127.0.0.1:0", echo))
+	conn := h.dial("127.0.0.2")
+	speakOn := func() {
+		t.Helper()
+		if err := speak(conn, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	speakOn()
+	h.dns.set("web.shop.skydns.local", startBackend(t, "127.0.0.1:0", say("another")))
+	eventually(t, func() error {
+		other, err := h.tryDial("127.0.0.2")
+		if err != nil {
+			return err
+		}
+		defer other.Close()
+		b := make([]byte, 7)
+		_ = other.SetDeadline(time.Now().Add(100 * time.Millisecond)) // the first one says nothing by itself
+		if _, err := io.ReadFull(other, b); err != nil || string(b) != "another" {
+			return fmt.Errorf("got %q, %w", b, err)
+		}
+		return nil
+	})
+	speakOn()
+	h.dns.set("web.shop.skydns.local")
+	eventually(t, func() error {
+		if pool, ok := h.names.Fresh("web.shop.skydns.local"); ok && pool.Len() > 0 {
+			return errors.New("the other is still known")
+		}
+		return nil
+	})
+	time.Sleep(100 * time.Millisecond)
+	speakOn()
 }
 
 // TestAStickyLinkLeadsToTheSameBackend has it come and go, and others join.
