@@ -19,7 +19,8 @@ type plain struct {
 	calls sync.WaitGroup
 }
 
-// NewPlain makes the relay that runs everywhere.
+// NewPlain makes the relay that runs everywhere. Out of descriptors it lets callers wait, and refuses
+// none: for that it would need one in reserve, as the other form has.
 func NewPlain(s Settings) Relay {
 	p := &plain{Settings: s}
 	p.work, p.stop = context.WithCancel(context.Background())
