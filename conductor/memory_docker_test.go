@@ -63,7 +63,7 @@ func (d *memoryDocker) Create(_ context.Context, spec engine.Spec) (string, erro
 	}
 	d.made++
 	c := &engine.Container{Ref: spec.Ref, Slot: spec.Slot, Revision: spec.Revision, Instance: spec.Instance, Leash: spec.Leash,
-		ID: fmt.Sprintf("container-%d", d.made), Name: spec.Name, Status: engine.StatusCreated, Created: time.Now(), Ports: map[int]int{}}
+		ID: fmt.Sprintf("container-%d", d.made), Name: spec.Name, Status: engine.StatusCreated, Created: time.Now(), Ports: map[engine.Port]int{}}
 	for i, port := range spec.Ports {
 		c.Ports[port] = 30000 + 10*d.made + i
 	}

@@ -62,6 +62,6 @@ func TestServicesRefuse(t *testing.T) {
 		"ambassador": {`"services": {"a": {"port": 1, "host_port": 10100}}`, []string{`services.a.host_port: port 10100 of every host is taken by Dokkaa's own ambassador`}},
 		"too high":   {`"services": {"a": {"port": 1, "host_port": 65536}}`, []string{`services.a.host_port: must be between 0 and 65535, is 65536`}},
 		"hosts":      {`"services": {"a": {"port": 1, "hosts": ["example.com"]}}`, []string{`services.a.hosts: not supported by this version`}},
-		"protocol":   {`"services": {"a": {"port": 1, "protocol": "ftp"}}`, []string{`services.a.protocol: must be "tcp" or "http", is "ftp"`}},
+		"protocol":   {`"services": {"a": {"port": 1, "protocol": "ftp"}}`, []string{`services.a.protocol: must be "tcp", "http" or "udp", is "ftp"`}},
 	}.check(t)
 }

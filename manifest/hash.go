@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 )
 
 // Versions are the versions of secrets and configs that a revision uses, by source, and which
@@ -27,6 +28,7 @@ type identity struct {
 	Labels     map[string]string `json:"labels,omitempty"`
 	Hostname   string            `json:"hostname,omitempty"`
 	Ports      map[string][2]int `json:"ports,omitempty"` // of services, with the fixed port of the host
+	UDP        []string          `json:"udp,omitempty"`   // services that take datagrams, by name
 	Links      []Link            `json:"links,omitempty"`
 	CPUs       float64           `json:"cpus,omitempty"`
 	Memory     int64             `json:"memory,omitempty"`
@@ -47,7 +49,11 @@ func (m *Manifest) RevisionHash(versions Versions) string {
 			id.Ports = map[string][2]int{}
 		}
 		id.Ports[name] = [2]int{s.Port, s.HostPort}
+		if s.UDP() {
+			id.UDP = append(id.UDP, name)
+		}
 	}
+	slices.Sort(id.UDP)
 	for _, v := range m.Volumes {
 		v.OnHostLoss = ""
 		id.Volumes = append(id.Volumes, v)

@@ -24,7 +24,7 @@ var alternatives = map[string][][]string{
 	"labels":      {{``, `{}`}, {`{"a": "b"}`}, {`{"a": "c"}`}},
 	"hostname":    {{``}, {`"db"`}},
 	"services": {{``, `{}`}, {`{"web": 80}`, `{"web": {"port": 80, "weight": 5, "priority": 1}}`, `{"web": {"port": 80, "role": "web", "protocol": "http"}}`,
-		`{"web": {"port": 80, "host_port": 0}}`}, {`{"web": 81}`}, {`{"web": {"port": 80, "host_port": 8080}}`}, {`{"api": 80}`}},
+		`{"web": {"port": 80, "host_port": 0}}`}, {`{"web": 81}`}, {`{"web": {"port": 80, "protocol": "udp"}}`}, {`{"web": {"port": 80, "host_port": 8080}}`}, {`{"api": 80}`}},
 	"links": {{``, `[]`}, {`["redis"]`, `[{"to": "redis"}]`, `[{"to": "redis", "as": "redis"}]`, `[{"to": "redis", "sticky": false}]`}, {`[{"to": "redis", "sticky": true}]`}, {`["redis", "db"]`}, {`["db", "redis"]`}, {`["shop/redis"]`}},
 	"resources": {{``, `{}`, `{"reserve": {"cpus": 1, "memory": "1g"}}`}, {`{"cpus": 0.5}`, `{"cpus": 0.5, "reserve": {"cpus": 0.2}}`},
 		{`{"memory": "64m"}`, `{"memory": 67108864, "reserve": {"memory": "64m"}}`}},

@@ -66,12 +66,15 @@ const (
 // Service is a named port of the container that others may link to.
 type Service struct {
 	Port     int    `json:"port"`
-	Protocol string `json:"protocol"` // "tcp" or "http"
+	Protocol string `json:"protocol"` // "tcp", "http" or "udp"
 	Role     string `json:"role,omitempty"`
 	HostPort int    `json:"host_port,omitempty"` // fixed port on the host; 0: one that Docker chooses
 	Weight   int    `json:"weight"`              // share among records of equal priority
 	Priority int    `json:"priority"`            // lower is preferred
 }
+
+// UDP tells whether the service takes datagrams; else it takes connections, whatever they carry.
+func (s Service) UDP() bool { return s.Protocol == "udp" }
 
 // Link is a service that the container may reach.
 type Link struct {

@@ -161,15 +161,18 @@ func (d *decoder) completeServices(m *Manifest) {
 		if c.Type != CheckHTTP && c.Type != CheckTCP || !d.errs.sound(path) {
 			continue
 		}
-		_, found := m.Services[c.Service]
+		service, found := m.Services[c.Service]
+		if c.Service == "" && len(m.Services) == 1 {
+			for c.Service, service = range m.Services {
+				found = true
+			}
+		}
 		switch {
+		case found && service.UDP():
+			d.errs.addf(path, "a check of type %q connects, and service %q takes datagrams; one of type %q may ask it", c.Type, c.Service, CheckExec)
 		case found:
 		case c.Service != "":
 			d.errs.addf(path, "the manifest has no service %q", c.Service)
-		case len(m.Services) == 1:
-			for name := range m.Services {
-				c.Service = name
-			}
 		case len(m.Services) == 0:
 			d.errs.addf(path, "a check of type %q asks a service, and the manifest has none", c.Type)
 		default:

@@ -8,7 +8,11 @@ import (
 
 func (d *decoder) services(path string, value json.RawMessage) map[string]Service {
 	var services map[string]Service
-	ports, hostPorts := map[int]string{}, map[int]string{}
+	type port struct { // TCP and UDP have ports of their own
+		number int
+		udp    bool
+	}
+	ports, hostPorts := map[port]string{}, map[port]string{}
 	members := d.object(path, value)
 	if len(members) > maxEntries {
 		d.errs.addf(path, "has %d entries, at most %d are allowed", len(members), maxEntries)
@@ -18,13 +22,17 @@ func (d *decoder) services(path string, value json.RawMessage) map[string]Servic
 		at := join(path, m.name)
 		d.errs.checkName(at, m.name, reservedServices)
 		service := d.service(at, m.value)
-		if other, taken := ports[service.Port]; taken && service.Port != 0 {
+		own, fixed := port{service.Port, service.UDP()}, port{service.HostPort, service.UDP()}
+		if other, taken := ports[own]; taken && service.Port != 0 {
 			d.errs.addf(at, "port %d is already that of service %q", service.Port, other)
 		}
-		if other, taken := hostPorts[service.HostPort]; taken && service.HostPort != 0 {
+		if other, taken := hostPorts[fixed]; taken && service.HostPort != 0 {
 			d.errs.addf(join(at, "host_port"), "%d is already that of service %q", service.HostPort, other)
 		}
-		ports[service.Port], hostPorts[service.HostPort] = m.name, m.name
+		if service.UDP() && service.Role == "web" {
+			d.errs.add(join(at, "role"), `"web" is for what browsers connect to, and the protocol is "udp"`)
+		}
+		ports[own], hostPorts[fixed] = m.name, m.name
 		if services == nil {
 			services = map[string]Service{}
 		}
@@ -43,7 +51,7 @@ func (d *decoder) service(path string, value json.RawMessage) Service {
 	}
 	given := d.read(path, value, fields{
 		"port":      into(&s.Port, port),
-		"protocol":  into(&s.Protocol, d.protocol),
+		"protocol":  into(&s.Protocol, oneOf(d, "tcp", "http", "udp")),
 		"role":      into(&s.Role, d.role),
 		"host_port": into(&s.HostPort, d.hostPort),
 		"weight":    into(&s.Weight, port),
@@ -51,14 +59,6 @@ func (d *decoder) service(path string, value json.RawMessage) Service {
 	}, unsupportedServiceFields...)
 	d.require(path, value, given, "port")
 	return s
-}
-
-func (d *decoder) protocol(path string, value json.RawMessage) string {
-	if string(value) == `"udp"` {
-		d.errs.add(path, `"udp" is not supported by this version`)
-		return ""
-	}
-	return oneOf(d, "tcp", "http")(path, value)
 }
 
 func (d *decoder) role(path string, value json.RawMessage) string {

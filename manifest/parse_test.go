@@ -41,6 +41,10 @@ func TestParseAccepts(t *testing.T) {
 			manifest.Manifest{Image: "i", Scale: 1, Services: map[string]manifest.Service{"nginx": tcp(80)}}},
 		"service as object": {`{"image": "i", "services": {"web": {"port": 80, "role": "web"}}}`,
 			manifest.Manifest{Image: "i", Scale: 1, Services: map[string]manifest.Service{"web": web}}},
+		"one port of each protocol": {`{"image":"i","services":{"dns":{"port":53,"protocol":"udp","host_port":5353},"dns-tcp":{"port":53,"host_port":5353}}}`,
+			manifest.Manifest{Image: "i", Scale: 1, Services: map[string]manifest.Service{
+				"dns":     {Port: 53, Protocol: "udp", HostPort: 5353, Weight: 100, Priority: 10},
+				"dns-tcp": {Port: 53, Protocol: "tcp", HostPort: 5353, Weight: 100, Priority: 10}}}},
 		"service with everything": {`{"image":"i","services":{"w":{"port":80,"protocol":"http","weight":5,"priority":1}}}`,
 			manifest.Manifest{Image: "i", Scale: 1, Services: map[string]manifest.Service{
 				"w": {Port: 80, Protocol: "http", Weight: 5, Priority: 1}}}},
@@ -107,7 +111,9 @@ func TestParseRefuses(t *testing.T) {
 		"port out of range":   {`{"image": "i", "services": {"a": 70000}}`, []string{`services.a: must be between 1 and 65535, is 70000`}},
 		"port missing":        {`{"image": "i", "services": {"a": {}}}`, []string{`services.a.port: is missing`}},
 		"port twice":          {`{"image": "i", "services": {"a": 80, "b": 80}}`, []string{`services.b: port 80 is already that of service "a"`}},
-		"udp":                 {`{"image": "i", "services": {"a": {"port": 1, "protocol": "udp"}}}`, []string{`services.a.protocol: "udp" is not supported by this version`}},
+		"udp for browsers":    {`{"image": "i", "services": {"a": {"port": 1, "protocol": "udp", "role": "web"}}}`, []string{`services.a.role: "web" is for what browsers connect to, and the protocol is "udp"`}},
+		"port twice by udp":   {`{"image": "i", "services": {"a": {"port": 1, "protocol": "udp"}, "b": {"port": 1, "protocol": "udp"}}}`, []string{`services.b: port 1 is already that of service "a"`}},
+		"check of udp":        {`{"image": "i", "services": {"a": {"port": 1, "protocol": "udp"}}, "checks": [{"type": "tcp"}]}`, []string{`checks[0].service: a check of type "tcp" connects, and service "a" takes datagrams; one of type "exec" may ask it`}},
 		"service name":        {`{"image": "i", "services": {"A": 80}}`, []string{`services.A: "A" is not a DNS label (lower-case letters, digits and hyphens, no hyphen at either end)`}},
 		"reserved service":    {`{"image": "i", "services": {"any": 80}}`, []string{`services.any: "any" is reserved`}},
 		"env without =":       {`{"image": "i", "env": ["A"]}`, []string{`env[0]: must have the form "KEY=value"`}},

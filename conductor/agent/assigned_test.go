@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/dokkaa/dokkaa/conductor/engine"
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
 	"github.com/dokkaa/dokkaa/manifest"
@@ -137,7 +138,7 @@ func TestDesiredHasEverything(t *testing.T) {
 			t.Errorf("nothing in %s", name)
 		}
 	}
-	if d.HostPorts[80] != 8080 || d.HostPorts[81] != 0 || d.Memory != 64<<20 || d.Versions.Secrets["s"] != 1 ||
+	if d.HostPorts[engine.TCP(80)] != 8080 || d.HostPorts[engine.TCP(81)] != 0 || d.Memory != 64<<20 || d.Versions.Secrets["s"] != 1 ||
 		len(d.Links) != 1 || !d.Links["10002"].Sticky {
 		t.Errorf("described as %+v", d)
 	}

@@ -46,7 +46,7 @@ const (
 )
 
 // checks are those by which the health of the instance's container is told: the manifest's, else
-// the image's, else a connection to each port, else that it runs. Where the revision cannot be read
+// the image's, else a connection to each port that takes some, else that it runs. Where the revision cannot be read
 // nothing is known but the ports that it publishes.
 func (d Desired) checks(c engine.Container) []check {
 	m := d.Manifest
@@ -69,9 +69,9 @@ func (d Desired) checks(c engine.Container) []check {
 	}
 	ports := d.Ports
 	if d.Invalid != "" {
-		ports = slices.Sorted(maps.Keys(c.Ports))
+		ports = slices.SortedFunc(maps.Keys(c.Ports), engine.Port.Compare)
 	}
-	for _, port := range ports {
+	for _, port := range tcp(ports) {
 		all = append(all, check{Check: implied, port: port, patience: m.Update.HealthyDeadline.Of()})
 	}
 	if len(all) == 0 {

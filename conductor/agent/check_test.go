@@ -152,11 +152,17 @@ func TestChecksByCommand(t *testing.T) {
 
 func TestWhichChecks(t *testing.T) {
 	services := map[string]manifest.Service{"web": {Port: 80}, "admin": {Port: 81}}
-	desired := func(ports []int, checks ...manifest.Check) Desired {
+	desired := func(numbers []int, checks ...manifest.Check) Desired {
+		var ports []engine.Port
+		for _, number := range numbers {
+			ports = append(ports, engine.TCP(number))
+		}
 		return Desired{Spec: engine.Spec{Ref: state.Ref{App: "a", Name: "b"}, Ports: ports}, Services: services, Manifest: &manifest.Manifest{Checks: checks}}
 	}
 	unreadable := desired([]int{80})
 	unreadable.Invalid, unreadable.Manifest = "of the future", nil
+	datagrams, both := desired(nil), desired([]int{80})
+	datagrams.Ports, both.Ports = []engine.Port{engine.UDP(53)}, append(both.Ports, engine.UDP(80))
 	tests := map[string]struct {
 		desired   Desired
 		container engine.Container
@@ -167,8 +173,10 @@ func TestWhichChecks(t *testing.T) {
 		"of no service":   {desired([]int{80, 81}, manifest.Check{Type: manifest.CheckTCP}), engine.Container{}, "tcp 0"},
 		"the image's":     {desired([]int{80}), engine.Container{Health: engine.HealthStarting}, "image 0"},
 		"each port":       {desired([]int{80, 81}), engine.Container{}, "tcp 80, tcp 81"},
+		"datagrams only":  {datagrams, engine.Container{}, "steady 0"},
+		"datagrams too":   {both, engine.Container{}, "tcp 80"},
 		"nothing to ask":  {desired(nil), engine.Container{}, "steady 0"},
-		"published ports": {unreadable, engine.Container{Ports: map[int]int{99: 1}}, "tcp 99"},
+		"published ports": {unreadable, engine.Container{Ports: map[engine.Port]int{engine.TCP(99): 1}}, "tcp 99"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -38,15 +38,34 @@ func (c *resident) describe(place Place, a assignment, snapshot store.Snapshot) 
 		}
 		d.Links[strconv.Itoa(port)] = engine.Link{Sticky: true}
 	}
-	d.HostPorts = map[int]int{}
+	d.Ports, d.HostPorts = portsOf(m), map[engine.Port]int{}
 	for _, service := range m.Services {
-		d.Ports = append(d.Ports, service.Port)
 		if service.HostPort != 0 {
-			d.HostPorts[service.Port] = service.HostPort
+			d.HostPorts[portOf(service)] = service.HostPort
 		}
 	}
-	slices.Sort(d.Ports)
 	return d
+}
+
+func portOf(s manifest.Service) engine.Port { return engine.Port{Number: s.Port, UDP: s.UDP()} }
+
+// portsOf are those of the services, in order.
+func portsOf(m *manifest.Manifest) (ports []engine.Port) {
+	for _, service := range m.Services {
+		ports = append(ports, portOf(service))
+	}
+	slices.SortFunc(ports, engine.Port.Compare)
+	return ports
+}
+
+// tcp are those ports that connections are made to.
+func tcp(ports []engine.Port) (numbers []int) {
+	for _, port := range ports {
+		if !port.UDP {
+			numbers = append(numbers, port.Number)
+		}
+	}
+	return numbers
 }
 
 // revisions are those of a container by number, in the form that they are written in until

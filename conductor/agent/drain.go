@@ -30,7 +30,8 @@ type Connections func(ctx context.Context, addr netip.Addr, ports []int) (int, e
 
 // ending is how an instance is to end.
 type ending struct {
-	ports   []int         // of its services; without any nobody is waited for
+	serves  bool          // has services; without any nobody is waited for
+	ports   []int         // of those that take connections
 	timeout time.Duration // of draining, from the withdrawal on
 	grace   time.Duration // from SIGTERM to SIGKILL
 }
@@ -40,14 +41,10 @@ type ending struct {
 func endingOf(c engine.Container, snapshot store.Snapshot) ending {
 	m := manifestOf(c, snapshot)
 	if m == nil {
-		return ending{ports: slices.Sorted(maps.Keys(c.Ports)), timeout: manifest.DefaultDrainTimeout.Of(), grace: manifest.DefaultStopGracePeriod.Of()}
+		ports := slices.SortedFunc(maps.Keys(c.Ports), engine.Port.Compare)
+		return ending{serves: len(ports) > 0, ports: tcp(ports), timeout: manifest.DefaultDrainTimeout.Of(), grace: manifest.DefaultStopGracePeriod.Of()}
 	}
-	e := ending{timeout: m.DrainTimeout.Of(), grace: m.StopGracePeriod.Of()}
-	for _, service := range m.Services {
-		e.ports = append(e.ports, service.Port)
-	}
-	slices.Sort(e.ports)
-	return e
+	return ending{serves: len(m.Services) > 0, ports: tcp(portsOf(m)), timeout: m.DrainTimeout.Of(), grace: m.StopGracePeriod.Of()}
 }
 
 // manifestOf is what is in force for a container, nil if it cannot be read.
@@ -67,7 +64,7 @@ func drained(since, timeout time.Duration, left int, known bool) bool {
 
 // drain waits until a withdrawn instance may be stopped.
 func (a *Agent) drain(ctx context.Context, c engine.Container, e ending) error {
-	if c.Status != engine.StatusRunning || len(e.ports) == 0 {
+	if c.Status != engine.StatusRunning || !e.serves {
 		return nil
 	}
 	withdrawn := time.Now()
@@ -94,10 +91,11 @@ func (a *Agent) drain(ctx context.Context, c engine.Container, e ending) error {
 	}
 }
 
-// connections counts those of a container. One that is not on the network has none.
+// connections counts those of a container. One that is not on the network has none, nor has one
+// that takes datagrams only.
 func (a *Agent) connections(ctx context.Context, c engine.Container, ports []int) (int, error) {
 	switch {
-	case !c.Addr.IsValid():
+	case !c.Addr.IsValid() || len(ports) == 0:
 		return 0, nil
 	case a.Connections == nil:
 		return 0, errors.New("nobody counts connections")

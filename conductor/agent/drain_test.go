@@ -41,14 +41,18 @@ func TestEndingIsWhatTheRevisionSays(t *testing.T) {
 	revision := func(text string) store.Snapshot {
 		return store.NewSnapshot(1, store.Node{Key: refN.RevisionKey(3), Value: text})
 	}
-	defaults := ending{ports: []int{80, 443}, timeout: 30 * time.Second, grace: 10 * time.Second}
-	c := engine.Container{Ref: refN, Revision: 3, Ports: map[int]int{443: 32769, 80: 32768}}
+	defaults := ending{serves: true, ports: []int{80, 443}, timeout: 30 * time.Second, grace: 10 * time.Second}
+	c := engine.Container{Ref: refN, Revision: 3, Ports: map[engine.Port]int{engine.TCP(443): 32769, engine.TCP(80): 32768}}
 	for name, test := range map[string]struct {
 		snapshot store.Snapshot
 		want     ending
 	}{
 		"its own": {revision(`{"manifest": {"image": "nginx", "services": {"b": 81, "a": 80}, "drain_timeout": "2m", "stop_grace_period": "1s"}}`),
-			ending{ports: []int{80, 81}, timeout: 2 * time.Minute, grace: time.Second}},
+			ending{serves: true, ports: []int{80, 81}, timeout: 2 * time.Minute, grace: time.Second}},
+		"datagrams": {revision(`{"manifest": {"image": "nginx", "services": {"b": 81, "a": {"port": 53, "protocol": "udp"}}}}`),
+			ending{serves: true, ports: []int{81}, timeout: 30 * time.Second, grace: 10 * time.Second}},
+		"datagrams only": {revision(`{"manifest": {"image": "nginx", "services": {"a": {"port": 53, "protocol": "udp"}}}}`),
+			ending{serves: true, timeout: 30 * time.Second, grace: 10 * time.Second}},
 		"defaults":            {revision(`{"manifest": {"image": "nginx"}}`), ending{timeout: 30 * time.Second, grace: 10 * time.Second}},
 		"gone":                {store.NewSnapshot(1), defaults},
 		"never seen":          {store.Snapshot{}, defaults},
@@ -59,7 +63,7 @@ func TestEndingIsWhatTheRevisionSays(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := endingOf(c, test.snapshot)
-			if !slices.Equal(got.ports, test.want.ports) || got.timeout != test.want.timeout || got.grace != test.want.grace {
+			if !slices.Equal(got.ports, test.want.ports) || got.serves != test.want.serves || got.timeout != test.want.timeout || got.grace != test.want.grace {
 				t.Errorf("ends by %+v, want %+v", got, test.want)
 			}
 		})

@@ -153,7 +153,7 @@ func (e *fakeEngine) Start(ctx context.Context, id string) error {
 		e.started = map[string]time.Time{}
 	}
 	e.started[id] = time.Now()
-	c.Status, c.Addr, c.Ports = engine.StatusRunning, netip.MustParseAddr("172.30.0.2"), map[int]int{80: 32768 + e.port}
+	c.Status, c.Addr, c.Ports = engine.StatusRunning, netip.MustParseAddr("172.30.0.2"), map[engine.Port]int{engine.TCP(80): 32768 + e.port}
 	c.Health = e.health
 	if e.short {
 		c.Status, c.Detail, c.Ports = engine.StatusExited, "Exited (1) 1 second ago", nil

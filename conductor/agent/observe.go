@@ -26,7 +26,7 @@ func (a *Agent) observe(d Desired, c engine.Container, exists bool, unannounced 
 		o.Steady = !now.Before(v.Since.Add(d.minHealthyTime()))
 		o.Ports = map[string]int{}
 		for _, name := range d.serviceNames() {
-			o.Ports[name] = c.Ports[d.Services[name].Port]
+			o.Ports[name] = c.Ports[portOf(d.Services[name])]
 		}
 	case running && !c.Addr.IsValid():
 		o.Phase, o.Reason = state.PhaseRunning, orElse(m.mishap.text(now), ReasonDetached)
@@ -124,7 +124,7 @@ func (m *memory) slowAt(d Desired) time.Time {
 		return time.Time{}
 	case !m.detached.IsZero():
 		return m.detached.Add(detachedPatience)
-	case len(d.Ports) == 0 && (d.Manifest == nil || len(d.Manifest.Checks) == 0):
+	case len(tcp(d.Ports)) == 0 && (d.Manifest == nil || len(d.Manifest.Checks) == 0):
 		return m.since.Add(slowStart + probeSteady)
 	}
 	return m.since.Add(slowStart)

@@ -18,7 +18,7 @@ var (
 )
 
 func wantedInstance(id string, next bool) Desired {
-	return Desired{Next: next, Spec: engine.Spec{Ref: refN, Slot: 1, Instance: id, Name: "dummy---nginx", Image: "nginx", Ports: []int{80}}}
+	return Desired{Next: next, Spec: engine.Spec{Ref: refN, Slot: 1, Instance: id, Name: "dummy---nginx", Image: "nginx", Ports: []engine.Port{engine.TCP(80)}}}
 }
 
 func container(id, name string, status engine.Status) engine.Container {

@@ -11,19 +11,21 @@ import (
 // portInUse says which fixed port of the host another instance still has, "" if none. The scheduler
 // gives a port to one at a time, but the one before may be draining.
 func portInUse(containers []engine.Container, d Desired) string {
-	for _, port := range slices.Sorted(maps.Values(d.HostPorts)) {
+	for _, port := range slices.SortedFunc(maps.Keys(d.HostPorts), engine.Port.Compare) {
+		fixed := engine.Port{Number: d.HostPorts[port], UDP: port.UDP}
 		for _, c := range containers {
-			if c.Instance != d.Instance && c.Status.Runs() && hasValue(c.Ports, port) {
-				return fmt.Sprintf("waits for host port %d, which instance %s of %s still has", port, c.Instance, c.Ref)
+			if c.Instance != d.Instance && c.Status.Runs() && publishes(c.Ports, fixed) {
+				return fmt.Sprintf("waits for host port %d, which instance %s of %s still has", fixed.Number, c.Instance, c.Ref)
 			}
 		}
 	}
 	return ""
 }
 
-func hasValue(ports map[int]int, published int) bool {
-	for _, port := range ports {
-		if port == published {
+// publishes tells whether one of the ports is published on this one of the host.
+func publishes(ports map[engine.Port]int, fixed engine.Port) bool {
+	for port, published := range ports {
+		if published == fixed.Number && port.UDP == fixed.UDP {
 			return true
 		}
 	}

@@ -330,13 +330,13 @@ func (p *publisher) remove(ctx context.Context, key string) error {
 }
 
 // prune removes the directories of services, and of apps, that have no record any more: names may
-// come and go for ever.
+// come and go for ever. It goes up from where a record was until there is one left.
 func (p *publisher) prune(ctx context.Context) error {
 	p.mu.Lock()
 	services := slices.Sorted(maps.Keys(p.emptied))
 	p.mu.Unlock()
 	for _, service := range services {
-		for _, dir := range []string{service, path.Dir(service)} {
+		for dir := service; dir != state.RecordsDir; dir = path.Dir(dir) {
 			if err := p.store.DeleteEmptyDir(ctx, dir); err != nil && !refused(err) {
 				return err
 			}

@@ -18,7 +18,7 @@ const (
 func records(hostIP string, d Desired, c engine.Container) map[string]string {
 	all := map[string]string{}
 	for name, service := range d.Services {
-		port, published := c.Ports[service.Port]
+		port, published := c.Ports[portOf(service)]
 		if !published {
 			continue
 		}
@@ -35,6 +35,9 @@ func records(hostIP string, d Desired, c engine.Container) map[string]string {
 
 // recordKeys are where the instance's service of this name is announced.
 func recordKeys(d Desired, name string) []string {
+	if d.Services[name].UDP() {
+		return []string{state.UDPRecordKey(d.App, name, d.Instance)}
+	}
 	keys := []string{state.RecordKey(d.App, name, d.Instance)}
 	if d.Services[name].Role == "web" {
 		keys = append(keys, state.RecordKey(webApp, d.App, d.Instance))

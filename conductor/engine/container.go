@@ -2,10 +2,12 @@
 package engine
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dokkaa/dokkaa/internal/state"
@@ -26,6 +28,31 @@ const (
 	LabelLinks      = "dokkaa.links"    // what else it is to know of them, beside that for the sake of those that do not: {"10001": {"sticky": true}}
 )
 
+// Port is a port of a container. TCP and UDP have ports of their own.
+type Port struct {
+	Number int
+	UDP    bool // else it is TCP's
+}
+
+// TCP is a port that connections are made to.
+func TCP(number int) Port { return Port{Number: number} }
+
+// UDP is a port that datagrams are sent to.
+func UDP(number int) Port { return Port{Number: number, UDP: true} }
+
+// String is the port as Docker writes it: 80/tcp.
+func (p Port) String() string {
+	if p.UDP {
+		return strconv.Itoa(p.Number) + "/udp"
+	}
+	return strconv.Itoa(p.Number) + "/tcp"
+}
+
+// Compare orders ports by number, TCP before UDP.
+func (p Port) Compare(other Port) int {
+	return cmp.Or(cmp.Compare(p.Number, other.Number), strings.Compare(p.String(), other.String()))
+}
+
 // Spec is a container to be run.
 type Spec struct {
 	state.Ref
@@ -43,8 +70,8 @@ type Spec struct {
 	WorkingDir string
 	Hostname   string
 	Labels     map[string]string // the user's own, beside ours
-	Ports      []int             // TCP ports to publish, each on a port that Docker chooses
-	HostPorts  map[int]int       // those of them that are published on a fixed port of the host
+	Ports      []Port            // to publish, each on a port of the host that Docker chooses
+	HostPorts  map[Port]int      // those of them that are published on a fixed port of the host
 	CPUs       float64           // limit, in cores; 0: none
 	Memory     int64             // limit, in bytes; 0: none
 	Mounts     []Mount
@@ -116,7 +143,7 @@ type Container struct {
 	Health  Health        // by the image's HEALTHCHECK, while it runs
 	Up      time.Duration // since it was started, at least; 0 unless it runs
 	Addr    netip.Addr    // on the network Network; zero unless running
-	Ports   map[int]int   // container's port -> published port
+	Ports   map[Port]int  // container's port -> published port
 	Created time.Time
 	ImageID string
 	Volumes []string // names of those that it may write to

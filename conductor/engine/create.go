@@ -96,7 +96,7 @@ func (e *Engine) publish(spec Spec) (map[dockerclient.Port]struct{}, map[dockerc
 	exposed := map[dockerclient.Port]struct{}{}
 	bindings := map[dockerclient.Port][]dockerclient.PortBinding{}
 	for _, port := range spec.Ports {
-		p := dockerclient.Port(strconv.Itoa(port) + "/tcp")
+		p := dockerclient.Port(port.String())
 		exposed[p] = struct{}{}
 		fixed := spec.HostPorts[port]
 		switch {

@@ -103,9 +103,9 @@ func (h *testHost) limit(t *testing.T, id, controller, two, one string) int64 {
 // testHostPort checks that a fixed port is reached at every address of the host, and is listed.
 func testHostPort(t *testing.T, h *testHost) {
 	s := spec(24, "ihostport")
-	s.HostPorts = map[int]int{80: 8080}
+	s.HostPorts = map[Port]int{TCP(80): 8080}
 	id := h.run(t, s)
-	if c, _ := h.find(t, s.Instance); c.Ports[80] != 8080 {
+	if c, _ := h.find(t, s.Instance); c.Ports[TCP(80)] != 8080 {
 		t.Errorf("published %v", c.Ports)
 	}
 	for _, addr := range []string{h.IP().String(), "127.0.0.1"} {
@@ -140,7 +140,7 @@ func testHostPort(t *testing.T, h *testHost) {
 		}
 		etcdtest.WaitFor(t, 10*time.Second, func() error { return dial(t, h, net.JoinHostPort(addr, "8080")) })
 	}
-	if c, _ := h.find(t, s.Instance); c.Ports[80] != 8080 {
+	if c, _ := h.find(t, s.Instance); c.Ports[TCP(80)] != 8080 {
 		t.Errorf("published %v", c.Ports)
 	}
 }

@@ -68,7 +68,7 @@ func testLife(t *testing.T, h *testHost) {
 		}
 	}
 	c, _ = h.find(t, s.Instance)
-	if c.Status != StatusRunning || !netip.MustParsePrefix(subnet).Contains(c.Addr) || c.Ports[80] == 0 || time.Since(c.Created) > time.Minute {
+	if c.Status != StatusRunning || !netip.MustParsePrefix(subnet).Contains(c.Addr) || c.Ports[TCP(80)] == 0 || time.Since(c.Created) > time.Minute {
 		t.Errorf("started: %+v", c)
 	}
 	if err := h.engine.Rename(t.Context(), id, "dummy---nginx"); err != nil {
@@ -133,7 +133,7 @@ func testPublished(t *testing.T, h *testHost) {
 	if len(c.Ports) != 1 {
 		t.Fatalf("published %v", c.Ports)
 	}
-	port := strconv.Itoa(c.Ports[80])
+	port := strconv.Itoa(c.Ports[TCP(80)])
 	etcdtest.WaitFor(t, 10*time.Second, func() error { return dial(t, h, net.JoinHostPort(h.IP().String(), port)) })
 	for _, addr := range []string{"127.0.0.1", "172.29.0.1", NetworkGateway} {
 		if dial(t, h, net.JoinHostPort(addr, port)) == nil {
@@ -227,7 +227,7 @@ func testEnds(t *testing.T, h *testHost) {
 	if err := h.engine.Start(t.Context(), killed); err != nil {
 		t.Fatal(err)
 	}
-	if c, _ := h.find(t, "ikilled"); c.Status != StatusRunning || c.Ports[80] == 0 {
+	if c, _ := h.find(t, "ikilled"); c.Status != StatusRunning || c.Ports[TCP(80)] == 0 {
 		t.Errorf("started again: %+v", c)
 	}
 }

@@ -91,7 +91,7 @@ func (h *testHost) load(t *testing.T, name string) {
 // spec is a container of the test image.
 func spec(slot int, instance string) Spec {
 	return Spec{Ref: state.Ref{App: "dummy", Name: "nginx"}, Slot: slot, Revision: 3, Instance: instance, Generation: 4,
-		Name: "dummy---nginx---next-" + instance, Image: testImage, Ports: []int{80},
+		Name: "dummy---nginx---next-" + instance, Image: testImage, Ports: []Port{TCP(80)},
 		Env: []string{"COLOUR=blue"}, Backends: map[string]string{"10001": "redis.dummy.skydns.local"},
 		Links: map[string]Link{"10001": {Sticky: true}}}
 }

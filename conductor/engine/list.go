@@ -23,6 +23,7 @@ type listed struct {
 	Created int64
 	Ports   []struct {
 		PrivatePort, PublicPort int
+		Type                    string // "tcp" or "udp"
 	}
 	Mounts []struct {
 		Name string // of a volume
@@ -72,7 +73,7 @@ func (e *Engine) list(ctx context.Context, label string) (all []listed, err erro
 }
 
 func (l listed) container() Container {
-	c := Container{ID: l.ID, ImageID: l.ImageID, Status: Status(l.State), Detail: l.Status, Created: time.Unix(l.Created, 0), Ports: map[int]int{},
+	c := Container{ID: l.ID, ImageID: l.ImageID, Status: Status(l.State), Detail: l.Status, Created: time.Unix(l.Created, 0), Ports: map[Port]int{},
 		Health: healthIn(l.Status), Up: upIn(l.Status)}
 	if len(l.Names) > 0 {
 		c.Name = strings.TrimPrefix(l.Names[0], "/")
@@ -82,7 +83,7 @@ func (l listed) container() Container {
 	}
 	for _, p := range l.Ports {
 		if p.PublicPort != 0 {
-			c.Ports[p.PrivatePort] = p.PublicPort
+			c.Ports[Port{p.PrivatePort, p.Type == "udp"}] = p.PublicPort
 		}
 	}
 	for _, m := range l.Mounts {

@@ -37,7 +37,7 @@ var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 // CAP_NET_ADMIN.
 //
 //	iifname dokkaa ct state established,related accept
-//	iifname dokkaa ip daddr <gateway> tcp dport <ports> accept
+//	iifname dokkaa ip daddr <gateway> tcp|udp dport <ports> accept
 //	iifname dokkaa ip daddr <gateway> udp|tcp dport 53 accept
 //	iifname dokkaa ip daddr 169.254.0.0/16 drop
 //	iifname dokkaa fib daddr type local drop
@@ -67,6 +67,7 @@ func Apply(r Rules) error {
 	rules := [][]expr.Any{
 		join(from, established(), accept),
 		join(from, to(netip.PrefixFrom(r.Gateway, 32)), port(unix.IPPROTO_TCP, r.Ports[0], r.Ports[1]), accept),
+		join(from, to(netip.PrefixFrom(r.Gateway, 32)), port(unix.IPPROTO_UDP, r.Ports[0], r.Ports[1]), accept),
 		join(from, to(netip.PrefixFrom(r.Gateway, 32)), port(unix.IPPROTO_UDP, 53, 53), accept),
 		join(from, to(netip.PrefixFrom(r.Gateway, 32)), port(unix.IPPROTO_TCP, 53, 53), accept),
 		join(from, to(linkLocal), drop),

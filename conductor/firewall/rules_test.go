@@ -31,6 +31,7 @@ func TestTable(t *testing.T) {
 		"type filter hook prerouting priority -150; policy accept;",
 		`iifname "dokkaa" ct state established,related accept`,
 		`iifname "dokkaa" ip daddr 172.30.0.1 tcp dport 10000-10100 accept`,
+		`iifname "dokkaa" ip daddr 172.30.0.1 udp dport 10000-10100 accept`,
 		`iifname "dokkaa" ip daddr 172.30.0.1 udp dport 53-53 accept`,
 		`iifname "dokkaa" ip daddr 172.30.0.1 tcp dport 53-53 accept`,
 		`iifname "dokkaa" ip daddr 169.254.0.0/16 drop`,

@@ -15,7 +15,7 @@ import (
 const (
 	AppsDir      = "/apps"
 	HostsDir     = "/hosts"
-	RecordsDir   = "/skydns/local/skydns" // DNS records of services: <app>/<service>/<instance>
+	RecordsDir   = "/skydns/local/skydns" // DNS records of services: <app>/<service>[/udp]/<instance>
 	ClusterKey   = "/dokkaa/cluster"      // the cluster's id, made once
 	SchedulerKey = "/dokkaa/scheduler"    // the scheduler's lease
 	SettingsKey  = "/dokkaa/settings"     // Settings, written by the operator
@@ -211,9 +211,20 @@ func RecordKey(app, service, instance string) string {
 	return RecordsDir + "/" + app + "/" + service + "/" + instance
 }
 
+// UDPRecordKey is RecordKey for a service that takes datagrams. Its name in DNS tells it from one
+// that takes connections, whose port may have the same number; who asks for the service's name gets both.
+func UDPRecordKey(app, service, instance string) string {
+	return RecordKey(app, service, udpLabel+"/"+instance)
+}
+
+const udpLabel = "udp"
+
 // IsInstanceRecord tells the records of instances from what else users may have put beside them.
 func IsInstanceRecord(key string) bool {
 	rest, found := strings.CutPrefix(key, RecordsDir+"/")
 	parts := strings.Split(rest, "/")
+	if len(parts) == 4 && parts[2] == udpLabel {
+		return found && IsInstanceID(parts[3])
+	}
 	return found && len(parts) == 3 && IsInstanceID(parts[2])
 }

@@ -37,8 +37,14 @@ type other struct {
 
 // port is a fixed port on the host.
 type port struct {
-	number int
+	number hostPort
 	reason string // of a host where it is taken
+}
+
+// hostPort tells fixed ports apart.
+type hostPort struct {
+	number int
+	udp    bool
 }
 
 // NewDemand compiles a manifest, which is valid.
@@ -56,10 +62,10 @@ func NewDemand(ref state.Ref, m *manifest.Manifest) *Demand {
 	}
 	for _, service := range m.Services {
 		if n := service.HostPort; n > 0 {
-			d.ports = append(d.ports, port{n, "host port " + strconv.Itoa(n)})
+			d.ports = append(d.ports, port{hostPort{n, service.UDP()}, "host port " + strconv.Itoa(n)})
 		}
 	}
-	slices.SortFunc(d.ports, func(a, b port) int { return cmp.Compare(a.number, b.number) })
+	slices.SortFunc(d.ports, func(a, b port) int { return cmp.Compare(a.number.number, b.number.number) })
 	if len(d.constraints)+len(d.affinities)+len(d.spread) > 0 {
 		text, _ := json.Marshal([]any{d.constraints, d.affinities, d.spread}) // texts and numbers only
 		d.taste = unique.Make(string(text))

@@ -33,11 +33,11 @@ type host struct {
 	rank    int  // its place in the order of IPs
 	version int  // of its attributes, never the same for two hosts
 
-	total  int         // instances
-	cpus   int64       // reserved, in millionths of a core: integers add up the same in any order
-	memory int64       // reserved
-	ports  map[int]int // instances by fixed port
-	used   float64     // share of what it has that is reserved, cpus and memory added
+	total  int              // instances
+	cpus   int64            // reserved, in millionths of a core: integers add up the same in any order
+	memory int64            // reserved
+	ports  map[hostPort]int // instances by fixed port
+	used   float64          // share of what it has that is reserved, cpus and memory added
 }
 
 // open tells whether it takes new instances at all.
@@ -49,7 +49,7 @@ func (h *host) count(d *Demand, n int) {
 	h.memory += int64(n) * d.memory
 	for _, p := range d.ports {
 		if h.ports == nil {
-			h.ports = map[int]int{}
+			h.ports = map[hostPort]int{}
 		}
 		if h.ports[p.number] += n; h.ports[p.number] == 0 {
 			delete(h.ports, p.number)
