@@ -1,0 +1,74 @@
+// Package udp carries datagrams between callers and backends. What comes from one address and port
+// of a caller is a flow: it has a socket of its own to a backend, whose replies go back to the caller.
+// Who may send, and whereto, is for others to say. See docs/adr/0022-datagrams.md.
+package udp
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+// Trust is whether what is known of a caller still holds.
+type Trust int
+
+// The answers.
+const (
+	Doubted Trust = iota // it has to be found out
+	Trusted
+	Gone // the caller has ended
+)
+
+// Call is one flow as the server sees it, which calls one method at a time.
+type Call interface {
+	// Trust says whether the caller is still who it was. It is asked for each datagram.
+	Trust() Trust
+	// Stays says whether the endpoint that was chosen still is one of the service's, likewise.
+	Stays() bool
+	// Choose returns an endpoint, or false if one is not known at once. It replaces that which was
+	// chosen before. Like the two above it does not block.
+	Choose() (netip.AddrPort, bool)
+	// Find is Choose for as long as ctx lasts. It errs if the caller is another one by now, or may
+	// not send here, or there is no endpoint.
+	Find(ctx context.Context) (netip.AddrPort, error)
+	// Failed tells that the endpoint that was chosen refused a datagram.
+	Failed(err error)
+	// Carried tells of bytes, up to the endpoint or down from it.
+	Carried(up, down int64)
+	// End tells that the flow is over, and why. It is called once, and nothing after it.
+	End(err error)
+}
+
+// Settings are what a server wants to know.
+type Settings struct {
+	// Call makes a flow of what comes from source to a port. It does not block, nor refuse.
+	Call func(source netip.AddrPort, port int) Call
+	Log  *slog.Logger
+	// Idle is after how long a flow ends that carried nothing.
+	Idle time.Duration
+	// Max and MaxPerSource are how many flows there may be in all, and of one address. With one
+	// more, that of the same address ends that carried nothing for the longest time.
+	Max, MaxPerSource int
+}
+
+const (
+	// maxDatagram is more than any may have.
+	maxDatagram = 64 << 10
+	// What waits for an endpoint is held, as far as this goes.
+	maxHeld, maxHeldBytes = 16, 64 << 10
+	// A port that is closed takes no more datagrams, but replies that are on their way still go back.
+	lastReplies = 500 * time.Millisecond
+	lookEvery   = 250 * time.Millisecond // at every flow
+	readPause   = 10 * time.Millisecond  // after a read that failed
+)
+
+// Why a flow ended.
+var (
+	errIdle    = errors.New("idle")
+	errCrowded = errors.New("made room for another")
+	errGone    = errors.New("the container has ended")
+	errClosed  = errors.New("the port was closed")
+	errStopped = errors.New("stopped")
+)
