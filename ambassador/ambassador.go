@@ -19,6 +19,7 @@ import (
 	"github.com/dokkaa/dokkaa/ambassador/ledger"
 	"github.com/dokkaa/dokkaa/ambassador/names"
 	"github.com/dokkaa/dokkaa/ambassador/relay"
+	"github.com/dokkaa/dokkaa/ambassador/udp"
 	"github.com/dokkaa/dokkaa/internal/daemon"
 	"github.com/dokkaa/dokkaa/internal/docker"
 )
@@ -35,6 +36,7 @@ type Ambassador struct {
 	dialer    net.Dialer
 	relay     relay.Relay
 	listeners *listeners
+	datagrams *udp.Server
 	post      *handover.Post
 	refusals  *refusals
 	shortcut  *shortcut
@@ -73,7 +75,9 @@ func newAmbassador(settings Settings, env daemon.Env, e engine) *Ambassador {
 	a.shortcut = newShortcut(a, e, env)
 	a.callers = identity.New(identity.Settings{Engine: a.shortcut.docker, Log: env.Log, Failed: a.metrics.listErrors.Inc,
 		Changed: func() { a.listeners.poke() }})
-	a.listeners = newListeners(settings.PortRange, a.settings.listenOn(), a.callers.Wanted, a.accept, a.metrics, env.Log)
+	a.datagrams = udp.New(udp.Settings{Call: a.flow, Log: env.Log, Idle: settings.UDPTimeout,
+		Max: settings.MaxFlows, MaxPerSource: settings.MaxFlowsPerContainer})
+	a.listeners = newListeners(settings.PortRange, a.settings.listenOn(), a.callers.Wanted, a.accept, a.datagrams.Serve, a.metrics, env.Log)
 	a.post = handover.New(handover.Settings{Name: settings.Handover, Server: a.listeners, Ready: a.callers.Ready, Log: env.Log})
 	a.names = names.New(names.Settings{
 		Server:   func() (string, error) { return a.settings.nameServer(a.listeners.address()) },
@@ -90,8 +94,8 @@ func (a *Ambassador) Ready() error {
 	return errors.Join(a.listeners.ready(), a.callers.Ready(), a.shortcut.ready())
 }
 
-// Addrs returns the addresses that are listened on now.
-func (a *Ambassador) Addrs() []netip.AddrPort { return a.listeners.addresses() }
+// Addrs returns the addresses that connections are accepted at now.
+func (a *Ambassador) Addrs() []netip.AddrPort { return a.listeners.addresses(handover.TCP) }
 
 // Turn waits until this ambassador serves, and returns a context that ends when another does.
 func (a *Ambassador) Turn(ctx context.Context) (context.Context, error) { return a.post.Turn(ctx) }
@@ -100,7 +104,7 @@ func (a *Ambassador) Turn(ctx context.Context) (context.Context, error) { return
 // closes them. It may be called once.
 func (a *Ambassador) Run(ctx context.Context) error {
 	defer a.stop()
-	raiseFileLimit(a.settings.MaxConnections, a.log)
+	raiseFileLimit(a.settings.MaxConnections, a.settings.MaxFlows, a.log)
 	if err := a.openRelay(); err != nil {
 		return fmt.Errorf("open relay: %w", err)
 	}
@@ -108,6 +112,7 @@ func (a *Ambassador) Run(ctx context.Context) error {
 	group.Go(func() { a.callers.Run(a.work) })
 	group.Go(func() { a.names.Run(a.work) })
 	group.Go(func() { a.relay.Run(a.work) })
+	group.Go(func() { a.datagrams.Run(a.work) })
 	group.Go(func() { a.ledger.Run(a.work) })
 	group.Go(func() { a.shortcut.run(ctx) })
 	patience := time.AfterFunc(math.MaxInt64, a.stop)

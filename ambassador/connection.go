@@ -139,11 +139,8 @@ func (c *connection) End(err error) {
 
 // log writes the connection's line into the access log, if it is to have one.
 func (c *connection) log(lasted time.Duration, err error) {
-	level := slog.LevelDebug
-	if rate := c.a.settings.AccessLog; rate > 0 && rand.Float64() < rate {
-		level = slog.LevelInfo
-	}
-	if !c.a.log.Enabled(context.Background(), level) {
+	level, ok := c.a.accessLevel()
+	if !ok {
 		return
 	}
 	ended := "orderly"
@@ -152,6 +149,15 @@ func (c *connection) log(lasted time.Duration, err error) {
 	}
 	c.a.log.Log(context.Background(), level, "connection ended", "source", c.source, "container", c.container, "service", c.service,
 		"endpoint", c.endpoint, "up", c.up, "down", c.down, "dialled", c.dialled, "lasted", lasted, "ended", ended)
+}
+
+// accessLevel draws the level of a line of the access log, false if it is not to be written.
+func (a *Ambassador) accessLevel() (slog.Level, bool) {
+	level := slog.LevelDebug
+	if rate := a.settings.AccessLog; rate > 0 && rand.Float64() < rate {
+		level = slog.LevelInfo
+	}
+	return level, a.log.Enabled(context.Background(), level)
 }
 
 // identify finds out who calls, and what for.

@@ -13,69 +13,107 @@ import (
 	"github.com/dokkaa/dokkaa/ambassador/relay"
 )
 
-// door is an open listener.
+// door is an open listener, or a socket for datagrams.
 type door struct {
-	addr netip.AddrPort
-	stop func()          // returns when nothing is accepted any more
-	kept handover.Socket // the listener itself, to hand over
+	stop func()          // returns when nothing is taken any more
+	kept handover.Socket // the socket itself, to hand over
 }
 
-// close returns when nothing is accepted any more.
+// close returns when nothing is taken any more.
 func (d door) close() {
 	d.stop()
 	d.kept.Close()
 }
 
-// openDoor accepts at an address, with the listener that another ambassador had if there is one.
-// l.mu is held.
-func (l *listeners) openDoor(ctx context.Context, addr netip.AddrPort) (door, error) {
-	if kept, ok := l.inherited[addr]; ok {
-		delete(l.inherited, addr)
-		listener, err := kept.Listener()
+// openDoor opens a door, with the socket that another ambassador had if there is one. l.mu is held.
+func (l *listeners) openDoor(ctx context.Context, name handover.Name) (door, error) {
+	if kept, ok := l.inherited[name]; ok {
+		delete(l.inherited, name)
+		opened, err := l.openWith(kept)
 		if err == nil {
-			return l.acceptAt(listener, kept)
+			return opened, nil
 		}
-		kept.Close()
-		l.log.Warn("a listener that was handed over is of no use", "err", err)
+		l.log.Warn("a socket that was handed over is of no use", "err", err)
 	}
-	listener, err := listen(ctx, addr)
+	kept, err := openSocket(ctx, name)
 	if err != nil {
 		return door{}, err
 	}
-	kept, err := handover.Of(handover.Name{Kind: handover.TCP, Addr: listener.Addr().(*net.TCPAddr).AddrPort()}, listener)
-	if err != nil {
-		_ = listener.Close() // it was not used
-		return door{}, err
-	}
-	return l.acceptAt(listener, kept)
+	return l.openWith(kept)
 }
 
-func (l *listeners) acceptAt(listener *net.TCPListener, kept handover.Socket) (door, error) {
-	stop, err := l.accept(listener)
+// openSocket makes a socket to take connections or datagrams with.
+func openSocket(ctx context.Context, name handover.Name) (kept handover.Socket, err error) {
+	if name.Kind == handover.UDP {
+		conn, err := listenPackets(ctx, name.Addr)
+		if err != nil {
+			return kept, err
+		}
+		defer conn.Close() // the socket has another descriptor
+		name.Addr = conn.LocalAddr().(*net.UDPAddr).AddrPort()
+		return handover.Of(name, conn)
+	}
+	listener, err := listen(ctx, name.Addr)
+	if err != nil {
+		return kept, err
+	}
+	defer listener.Close() // likewise
+	name.Addr = listener.Addr().(*net.TCPAddr).AddrPort()
+	return handover.Of(name, listener)
+}
+
+// openWith takes what comes to the socket, which is the door's; it is closed if that fails.
+func (l *listeners) openWith(kept handover.Socket) (door, error) {
+	stop, err := l.take(kept)
 	if err != nil {
 		kept.Close()
 		return door{}, err
 	}
-	return door{addr: kept.Addr, stop: stop, kept: kept}, nil
+	return door{stop: stop, kept: kept}, nil
+}
+
+// take is openWith without that.
+func (l *listeners) take(kept handover.Socket) (stop func(), err error) {
+	if kept.Kind == handover.UDP {
+		conn, err := kept.PacketConn()
+		if err != nil {
+			return nil, err
+		}
+		return l.carry(conn), nil
+	}
+	listener, err := kept.Listener()
+	if err != nil {
+		return nil, err
+	}
+	return l.accept(listener)
 }
 
 // listen opens a listener that another process may share, so that an old and a new ambassador
 // can run side by side.
 func listen(ctx context.Context, addr netip.AddrPort) (*net.TCPListener, error) {
-	config := net.ListenConfig{
-		Control: func(_, _ string, conn syscall.RawConn) error {
-			var failure error
-			err := conn.Control(func(fd uintptr) {
-				failure = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-			})
-			return errors.Join(err, failure)
-		},
-		KeepAliveConfig: relay.KeepAlive,
-	}
+	config := net.ListenConfig{Control: share, KeepAliveConfig: relay.KeepAlive}
 	config.SetMultipathTCP(false) // what the kernel cannot splice
 	listener, err := config.Listen(ctx, "tcp", addr.String())
 	if err != nil {
 		return nil, err // names the address itself
 	}
 	return listener.(*net.TCPListener), nil
+}
+
+// listenPackets is listen for datagrams.
+func listenPackets(ctx context.Context, addr netip.AddrPort) (*net.UDPConn, error) {
+	config := net.ListenConfig{Control: share}
+	conn, err := config.ListenPacket(ctx, "udp", addr.String())
+	if err != nil {
+		return nil, err // names the address itself
+	}
+	return conn.(*net.UDPConn), nil
+}
+
+func share(_, _ string, conn syscall.RawConn) error {
+	var failure error
+	err := conn.Control(func(fd uintptr) {
+		failure = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	})
+	return errors.Join(err, failure)
 }

@@ -54,7 +54,8 @@ func startHouse(t *testing.T, change func(*Settings)) *house {
 	checkLeaks(t)
 	h := &house{t: t, engine: &fakeEngine{}, dns: startDNS(t), port: reservePort(t)}
 	h.engine.create("later", map[int]string{h.port: "web.shop.skydns.local"}) // so that the port is open
-	settings := Settings{ListenAddr: "127.0.0.1", PortRange: PortRange{h.port, h.port}, DNSAddr: h.dns.addr, MaxConnections: 300, MaxConnectionsPerContainer: 300, DrainTimeout: 5 * time.Second, MaxStale: time.Hour, Relay: os.Getenv(relayVariable)}
+	settings := Settings{ListenAddr: "127.0.0.1", PortRange: PortRange{h.port, h.port}, DNSAddr: h.dns.addr, MaxConnections: 300, MaxConnectionsPerContainer: 300,
+		MaxFlows: 300, MaxFlowsPerContainer: 300, UDPTimeout: time.Minute, DrainTimeout: 5 * time.Second, MaxStale: time.Hour, Relay: os.Getenv(relayVariable)}
 	if change != nil {
 		change(&settings)
 	}

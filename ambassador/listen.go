@@ -24,12 +24,14 @@ const (
 
 var errNotServing = errors.New("not listening yet")
 
-// listeners accepts connections at the ports that links name, of addresses that may come and go.
+// listeners takes connections and datagrams at the ports that links name, of addresses that may come
+// and go.
 type listeners struct {
 	ports   PortRange
 	addrs   func() ([]netip.Addr, error) // the addresses to listen on now
 	wanted  func() map[int]string        // ports that links name, each with a container that has one
 	accept  func(*net.TCPListener) (stop func(), err error)
+	carry   func(*net.UDPConn) (stop func())
 	metrics *metrics
 	log     *slog.Logger
 	grace   time.Duration // for ports that are not wanted any more
@@ -41,28 +43,29 @@ type listeners struct {
 	mu        sync.Mutex
 	serving   bool // or another process does
 	bound     []netip.Addr
-	open      map[netip.AddrPort]door
-	unwanted  map[int]time.Time                  // open ports that no link names, and since when
-	outside   map[int]string                     // wanted ones that are not of the range
-	inherited map[netip.AddrPort]handover.Socket // to open doors with
-	err       error                              // why not every port is open
+	open      map[handover.Name]door
+	unwanted  map[int]time.Time                 // open ports that no link names, and since when
+	outside   map[int]string                    // wanted ones that are not of the range
+	inherited map[handover.Name]handover.Socket // to open doors with
+	err       error                             // why not every port is open
 }
 
 func newListeners(ports PortRange, addrs func() ([]netip.Addr, error), wanted func() map[int]string,
-	accept func(*net.TCPListener) (func(), error), m *metrics, log *slog.Logger) *listeners {
+	accept func(*net.TCPListener) (func(), error), carry func(*net.UDPConn) func(), m *metrics, log *slog.Logger) *listeners {
 	return &listeners{
 		ports:   ports,
 		addrs:   addrs,
 		wanted:  wanted,
 		accept:  accept,
+		carry:   carry,
 		metrics: m,
 		log:     log,
 		grace:   unwantedFor,
 		wake:    make(chan struct{}, 1),
 
-		open:      make(map[netip.AddrPort]door),
+		open:      make(map[handover.Name]door),
 		unwanted:  make(map[int]time.Time),
-		inherited: make(map[netip.AddrPort]handover.Socket),
+		inherited: make(map[handover.Name]handover.Socket),
 		err:       errNotServing,
 	}
 }
@@ -85,13 +88,15 @@ func (l *listeners) address() netip.Addr {
 	return l.bound[0]
 }
 
-// addresses returns those of the open listeners.
-func (l *listeners) addresses() []netip.AddrPort {
+// addresses returns those of the open doors of a kind.
+func (l *listeners) addresses(kind string) []netip.AddrPort {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var addrs []netip.AddrPort
 	for _, door := range l.open {
-		addrs = append(addrs, door.addr)
+		if door.kept.Kind == kind {
+			addrs = append(addrs, door.kept.Addr)
+		}
 	}
 	slices.SortFunc(addrs, netip.AddrPort.Compare)
 	return addrs
@@ -197,8 +202,8 @@ func (l *listeners) choosePorts() map[int]string {
 		}
 	}
 	l.outside = outside
-	for addr := range l.inherited {
-		if port := int(addr.Port()); ports[port] == "" && port >= l.ports.From && port <= l.ports.To {
+	for at := range l.inherited {
+		if port := int(at.Addr.Port()); ports[port] == "" && port >= l.ports.From && port <= l.ports.To {
 			ports[port] = "whoever it was before"
 		}
 	}
@@ -212,17 +217,9 @@ func (l *listeners) bind(ctx context.Context, ports map[int]string) error {
 	var errs []error
 	for _, port := range slices.Sorted(maps.Keys(ports)) {
 		for _, addr := range l.bound {
-			at := netip.AddrPortFrom(addr, uint16(port))
-			if _, ok := l.open[at]; ok {
-				continue
-			}
-			door, err := l.openDoor(ctx, at)
-			if err != nil {
+			if err := l.bindOne(ctx, netip.AddrPortFrom(addr, uint16(port)), ports[port]); err != nil {
 				errs = append(errs, fmt.Errorf("%w (wanted by %s)", err, ports[port]))
-				continue
 			}
-			l.open[at] = door
-			l.log.Info("port opened", "addr", door.addr, "container", ports[port])
 		}
 	}
 	l.metrics.ports.WithLabelValues("taken").Set(float64(len(errs)))
@@ -232,13 +229,34 @@ func (l *listeners) bind(ctx context.Context, ports map[int]string) error {
 	return errors.Join(errs...)
 }
 
+// bindOne opens those doors at an address that are not open: a link does not say whether it is used for
+// connections or datagrams. l.mu is held.
+func (l *listeners) bindOne(ctx context.Context, addr netip.AddrPort, container string) error {
+	opened := false
+	for _, kind := range []string{handover.TCP, handover.UDP} {
+		at := handover.Name{Kind: kind, Addr: addr}
+		if _, ok := l.open[at]; ok {
+			continue
+		}
+		door, err := l.openDoor(ctx, at)
+		if err != nil {
+			return err
+		}
+		l.open[at], opened = door, true
+	}
+	if opened {
+		l.log.Info("port opened", "addr", addr, "container", container)
+	}
+	return nil
+}
+
 // closeUnwanted closes the listeners that no link has named for a while.
 func (l *listeners) closeUnwanted(now time.Time) {
 	wanted := l.wanted()
 	l.mu.Lock()
 	var closing sync.WaitGroup
 	for at, door := range l.open {
-		port := int(at.Port())
+		port := int(at.Addr.Port())
 		if _, ok := wanted[port]; ok {
 			delete(l.unwanted, port)
 			continue
@@ -251,7 +269,9 @@ func (l *listeners) closeUnwanted(now time.Time) {
 		if now.Sub(since) >= l.grace {
 			delete(l.open, at)
 			closing.Go(door.close)
-			l.log.Info("port closed", "addr", door.addr)
+			if at.Kind == handover.TCP {
+				l.log.Info("port closed", "addr", at.Addr)
+			}
 		}
 	}
 	maps.DeleteFunc(l.unwanted, func(port int, since time.Time) bool { return now.Sub(since) >= l.grace })
@@ -262,7 +282,13 @@ func (l *listeners) closeUnwanted(now time.Time) {
 
 // count tells the metrics how many ports there are. l.mu is held.
 func (l *listeners) count() {
-	l.metrics.ports.WithLabelValues("open").Set(float64(len(l.open)))
+	open := 0
+	for at := range l.open {
+		if at.Kind == handover.TCP {
+			open++
+		}
+	}
+	l.metrics.ports.WithLabelValues("open").Set(float64(open))
 	l.metrics.ports.WithLabelValues("outside").Set(float64(len(l.outside)))
 }
 

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/dokkaa/dokkaa/ambassador/handover"
 )
 
 // bridge is an address that comes and goes.
@@ -39,11 +41,14 @@ func (b *bridge) set(addr string) {
 // startListeners listens at the ports of the bridge that are wanted.
 func startListeners(t *testing.T, ports PortRange, b *bridge, wanted func() map[int]string) *listeners {
 	t.Helper()
+	carry := func(conn *net.UDPConn) func() {
+		return func() { conn.Close() }
+	}
 	accept := func(listener *net.TCPListener) (func(), error) {
 		return func() { listener.Close() }, nil
 	}
 	env := testEnv()
-	l := newListeners(ports, b.get, wanted, accept, newMetrics(env.Metrics), env.Log)
+	l := newListeners(ports, b.get, wanted, accept, carry, newMetrics(env.Metrics), env.Log)
 	l.grace = 100 * time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
@@ -81,12 +86,12 @@ func TestTheListenersFollowTheAddress(t *testing.T) {
 			if l.address().String() != addr {
 				return fmt.Errorf("listens on %s", l.address())
 			}
-			return reached(l.addresses()[0])
+			return reached(l.addresses(handover.TCP)[0])
 		})
 		if before.IsValid() && before.Addr().String() != addr && reached(before) == nil {
 			t.Errorf("%s is still listened on", before)
 		}
-		before = l.addresses()[0]
+		before = l.addresses(handover.TCP)[0]
 	}
 	b.set("")
 	eventually(t, func() error {
@@ -112,15 +117,15 @@ func TestATakenPortHoldsUpNoOther(t *testing.T) {
 	b.set("127.0.0.13")
 	l := startListeners(t, ports, b, func() map[int]string { return map[int]string{port - 1: "a", port: "b", port + 1: "c"} })
 	eventually(t, func() error {
-		if err := l.ready(); err == nil || !strings.Contains(err.Error(), "in use") || len(l.addresses()) != 2 {
-			return fmt.Errorf("ready: %v, listens on %v", err, l.addresses())
+		if err := l.ready(); err == nil || !strings.Contains(err.Error(), "in use") || len(l.addresses(handover.TCP)) != 2 {
+			return fmt.Errorf("ready: %v, listens on %v", err, l.addresses(handover.TCP))
 		}
 		return nil
 	})
 	taken.Close()
 	eventually(t, func() error { return l.ready() })
-	if len(l.addresses()) != 3 {
-		t.Errorf("listens on %v", l.addresses())
+	if len(l.addresses(handover.TCP)) != 3 {
+		t.Errorf("listens on %v", l.addresses(handover.TCP))
 	}
 }
 

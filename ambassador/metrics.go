@@ -7,6 +7,8 @@ type metrics struct {
 	accepted   prometheus.Counter
 	refused    *prometheus.CounterVec // by reason
 	open       prometheus.Gauge
+	flows      prometheus.Counter // of datagrams
+	openFlows  prometheus.Gauge
 	up, down   prometheus.Counter // bytes
 	dialErrors prometheus.Counter
 	dnsErrors  prometheus.Counter
@@ -24,6 +26,9 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "dokkaa_ambassador_refused_total", Help: "Connections that were closed without a byte."}, []string{"reason"}),
 		open: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "dokkaa_ambassador_open_connections", Help: "Connections of containers that are open."}),
+		flows: counter("flows_total", "Flows of datagrams of containers that began."),
+		openFlows: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "dokkaa_ambassador_open_flows", Help: "Flows of datagrams of containers that are open."}),
 		dialErrors: counter("dial_errors_total", "Backends that could not be dialled."),
 		dnsErrors:  counter("dns_errors_total", "Questions that the name server did not answer."),
 		listErrors: counter("docker_errors_total", "Listings of containers that failed."),
@@ -33,6 +38,6 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	bytes := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "dokkaa_ambassador_bytes_total", Help: "Bytes that were carried: up to the backend, down to the container."}, []string{"direction"})
 	m.up, m.down = bytes.WithLabelValues("up"), bytes.WithLabelValues("down")
-	registry.MustRegister(m.accepted, m.refused, m.open, bytes, m.dialErrors, m.dnsErrors, m.listErrors, m.ports)
+	registry.MustRegister(m.accepted, m.refused, m.open, m.flows, m.openFlows, bytes, m.dialErrors, m.dnsErrors, m.listErrors, m.ports)
 	return m
 }

@@ -24,6 +24,9 @@ type Settings struct {
 	MaxConnectionsPerContainer int           `name:"max-connections-per-container" env:"MAX_CONNECTIONS_PER_CONTAINER" default:"1000" help:"Those of one container; further ones of it are refused."`
 	IdleTimeout                time.Duration `name:"idle-timeout" env:"IDLE_TIMEOUT" default:"0" help:"End a connection that carried nothing for so long; 0: never, a dead peer is noticed by keep-alive."`
 	Handover                   string        `name:"handover" env:"HANDOVER" default:"dokkaa-ambassador" help:"Ambassadors of one host that have the same name here take over from each other."`
+	UDPTimeout                 time.Duration `name:"udp-timeout" env:"UDP_TIMEOUT" default:"60s" help:"Forget a flow of datagrams that carried nothing for so long."`
+	MaxFlows                   int           `name:"max-flows" env:"MAX_FLOWS" default:"10000" help:"Flows of datagrams at a time, one for each address and port of a container; a further one takes the place of the quietest."`
+	MaxFlowsPerContainer       int           `name:"max-flows-per-container" env:"MAX_FLOWS_PER_CONTAINER" default:"1000" help:"Those of one container."`
 	Relay                      string        `name:"relay" env:"AMBASSADOR_RELAY" default:"" enum:",plain" hidden:"" help:"How bytes are carried; for tests, and to measure."`
 	Mode                       string        `name:"mode" env:"AMBASSADOR_MODE" default:"proxy" enum:"proxy,kernel,auto" help:"Who connects containers: the ambassador itself (proxy), or the kernel what it can (kernel; needs CAP_NET_ADMIN, auto: if it is granted)."`
 	AccessLog                  float64       `name:"access-log" env:"ACCESS_LOG" default:"0" help:"Share of connections that get a line in the log when they end, 0 to 1."`
@@ -53,6 +56,9 @@ func (s *Settings) Validate() error {
 	}
 	if s.MaxConnectionsPerContainer < 1 {
 		return fmt.Errorf("--max-connections-per-container: %d is less than 1", s.MaxConnectionsPerContainer)
+	}
+	if s.MaxFlows < 1 || s.MaxFlowsPerContainer < 1 || s.UDPTimeout <= 0 {
+		return fmt.Errorf("--max-flows, --max-flows-per-container, --udp-timeout: must be more than 0")
 	}
 	if !(s.AccessLog >= 0 && s.AccessLog <= 1) {
 		return fmt.Errorf("--access-log: %v is not between 0 and 1", s.AccessLog)

@@ -49,7 +49,7 @@ func TestNameServer(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	sound := Settings{MaxConnections: 1, MaxConnectionsPerContainer: 1}
+	sound := Settings{MaxConnections: 1, MaxConnectionsPerContainer: 1, MaxFlows: 1, MaxFlowsPerContainer: 1, UDPTimeout: time.Second}
 	if err := sound.Validate(); err != nil {
 		t.Error(err)
 	}
@@ -60,6 +60,10 @@ func TestValidate(t *testing.T) {
 		"--idle-timeout":                  func(s *Settings) { s.IdleTimeout = -time.Second },
 		"--max-stale":                     func(s *Settings) { s.MaxStale = -time.Second },
 		"--slow-start":                    func(s *Settings) { s.SlowStart = -time.Second },
+		"--access-log":                    func(s *Settings) { s.AccessLog = 1.5 },
+		"--max-flows":                     func(s *Settings) { s.MaxFlows = 0 },
+		"--max-flows-per-container":       func(s *Settings) { s.MaxFlowsPerContainer = 0 },
+		"--udp-timeout":                   func(s *Settings) { s.UDPTimeout = 0 },
 	} {
 		settings := sound
 		change(&settings)

@@ -21,11 +21,11 @@ func (l *listeners) Serve(ctx context.Context, given []handover.Socket) (taken [
 	defer l.work.Unlock()
 	l.mu.Lock()
 	for _, socket := range given {
-		if _, have := l.inherited[socket.Addr]; have || socket.Kind != handover.TCP {
+		if _, have := l.inherited[socket.Name]; have || socket.Kind != handover.TCP && socket.Kind != handover.UDP {
 			socket.Close() // a kind that a later version has
 			continue
 		}
-		l.inherited[socket.Addr] = socket
+		l.inherited[socket.Name] = socket
 	}
 	l.serving = true
 	l.err = errNotServing
@@ -78,7 +78,7 @@ func (l *listeners) Rest(keep []handover.Name) {
 			l.log.Warn("a listener that was handed over is not kept", "err", err)
 			continue
 		}
-		l.inherited[door.addr] = kept
+		l.inherited[kept.Name] = kept
 	}
 	l.mu.Unlock()
 	l.unbind()

@@ -45,7 +45,7 @@ func TestSuccessionProcess(t *testing.T) {
 	engine := &fakeEngine{}
 	engine.start("crawler", successionCaller, map[int]string{port: "web.shop.skydns.local"})
 	a := newAmbassador(Settings{ListenAddr: "127.0.0.1", PortRange: PortRange{port, port}, DNSAddr: described[1], Handover: described[2],
-		MaxConnections: 300, MaxConnectionsPerContainer: 300, DrainTimeout: 5 * time.Second, Relay: os.Getenv(relayVariable)},
+		MaxConnections: 300, MaxConnectionsPerContainer: 300, MaxFlows: 300, MaxFlowsPerContainer: 300, UDPTimeout: time.Minute, DrainTimeout: 5 * time.Second, Relay: os.Getenv(relayVariable)},
 		daemon.Env{Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Metrics: prometheus.NewRegistry()}, engine)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()

@@ -121,6 +121,11 @@ func (p *Pool) Failed(addr netip.AddrPort, now time.Time) {
 	}
 }
 
+// Contains says whether the endpoint is one of the pool's.
+func (p *Pool) Contains(addr netip.AddrPort) bool {
+	return slices.ContainsFunc(p.members, func(m member) bool { return m.Addr == addr })
+}
+
 // Status is how an endpoint fares.
 type Status struct {
 	Endpoint

@@ -11,8 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TCP is the kind of a socket that listens for connections.
-const TCP = "tcp"
+// Kinds of sockets.
+const (
+	TCP = "tcp" // listens for connections
+	UDP = "udp" // is sent datagrams
+)
 
 // Name says what a socket is for.
 type Name struct {
@@ -70,6 +73,25 @@ func (s Socket) Listener() (*net.TCPListener, error) {
 		return nil, errors.Join(fmt.Errorf("listen with socket %s: it is one of %s", s.Addr, listener.Addr()), listener.Close())
 	}
 	return tcp, nil
+}
+
+// PacketConn returns the socket for datagrams, with a descriptor of its own.
+func (s Socket) PacketConn() (*net.UDPConn, error) {
+	own, err := s.Copy()
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(own.fd), s.Addr.String())
+	defer file.Close() // the connection has its own
+	conn, err := net.FilePacketConn(file)
+	if err != nil {
+		return nil, fmt.Errorf("receive with socket %s: %w", s.Addr, err)
+	}
+	udp, ok := conn.(*net.UDPConn)
+	if !ok || udp.LocalAddr().(*net.UDPAddr).AddrPort() != s.Addr {
+		return nil, errors.Join(fmt.Errorf("receive with socket %s: it is one of %s", s.Addr, conn.LocalAddr()), conn.Close())
+	}
+	return udp, nil
 }
 
 // Close gives the descriptor back.

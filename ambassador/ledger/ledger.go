@@ -147,6 +147,9 @@ func (b *Backend) Opened(took time.Duration) {
 	b.dial.observe(took, dialBounds[:])
 }
 
+// Began counts a flow of datagrams to the backend, which nobody accepts. Closed has to follow.
+func (b *Backend) Began() { b.opened.Add(1) }
+
 // Failed counts a connection that the backend did not accept.
 func (b *Backend) Failed() {
 	b.failed.Add(1)

@@ -15,6 +15,11 @@ import (
 // maxUDP is the size of a reply that may come in a packet. Larger ones are asked for again by TCP.
 const maxUDP = 4096
 
+// Datagrams is the name that those endpoints of a service have that take datagrams. It is below the
+// service's own, whose answers have them, too: there they are left out, since a port of the same number
+// may be another service's. See docs/adr/0022-datagrams.md.
+func Datagrams(service string) string { return "udp." + service }
+
 // answer is what the name server says of a name. That there is none, or no endpoint, is an answer, too.
 type answer struct {
 	endpoints []backend.Endpoint
@@ -47,6 +52,9 @@ func (c client) ask(ctx context.Context, name string) (answer, error) {
 		}
 		a.limit(srv.Hdr.Ttl)
 		target := strings.ToLower(srv.Target)
+		if strings.HasSuffix(target, "."+strings.ToLower(dns.Fqdn(Datagrams(name)))) {
+			continue // nothing that one can connect to
+		}
 		if _, ok := addrs[target]; !ok {
 			if addrs[target], err = c.addresses(ctx, target, &a); err != nil {
 				return answer{}, err

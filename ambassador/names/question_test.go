@@ -112,6 +112,8 @@ func TestEveryFormOfAnswerIsRead(t *testing.T) {
 			[]backend.Endpoint{endpoint("[2001:db8::1]:32768", 10, 50)}, maxTTL},
 		"two, of two priorities": {[]string{srv + "glued1.test.", web + ". 5 SRV 20 0 80 glued2.test.", "glued1.test. 5 A 192.0.2.1", "glued2.test. 5 A 192.0.2.2"},
 			[]backend.Endpoint{endpoint("192.0.2.1:32768", 10, 50), endpoint("192.0.2.2:80", 20, 0)}, maxTTL},
+		"what takes datagrams": {[]string{web + ". 5 SRV 10 50 53 glued.UDP." + web + ".", srv + "glued.test.", "glued.test. 5 A 192.0.2.1", "glued.udp." + web + ". 5 A 192.0.2.2"},
+			[]backend.Endpoint{endpoint("192.0.2.1:32768", 10, 50)}, maxTTL},
 		"a target without an address": {[]string{srv + "nowhere.test."}, nil, maxTTL},
 		"a TTL of none":               {[]string{web + ". 0 SRV 10 50 80 glued.test.", "glued.test. 5 A 192.0.2.1"}, []backend.Endpoint{endpoint("192.0.2.1:80", 10, 50)}, 0},
 		"an address's TTL of none":    {[]string{srv + "glued.test.", "glued.test. 0 A 192.0.2.1"}, []backend.Endpoint{endpoint("192.0.2.1:32768", 10, 50)}, 0},

@@ -20,12 +20,14 @@ type flow struct {
 	mu       sync.Mutex
 	call     Call
 	over     bool
-	finding  bool     // an endpoint is found out, and nothing else is asked of the call
-	held     [][]byte // datagrams that wait for it
-	size     int      // of them
-	backend  *socket  // nil if there is none
-	up, down int64    // bytes that were not told of
-	failure  error    // what ended it
+	finding  bool      // Find is under way: nothing is told to the call, nor asked but for Trust
+	held     [][]byte  // datagrams that wait for it
+	size     int       // of them
+	backend  *socket   // nil if there is none
+	former   *socket   // that before, while its last replies may come
+	moved    time.Time // from there
+	up, down int64     // bytes that were not told of
+	failure  error     // what ended it
 }
 
 func newFlow(d *door, source netip.AddrPort, now time.Time) *flow {
@@ -40,31 +42,29 @@ func (f *flow) send(b []byte) bool {
 	if f.over {
 		return false
 	}
-	if f.finding {
-		f.hold(b)
-		return true
-	}
 	switch f.call.Trust() {
 	case Gone:
 		f.finish(errGone)
 		return false
 	case Doubted:
-		f.find(b)
+		f.hold(b)
+		f.find()
 		return true
 	}
-	if f.backend != nil && !f.call.Stays() {
-		f.hangUp()
+	if f.backend != nil && !f.finding && !f.call.Current() {
+		f.find() // and goes on meanwhile: who is withdrawn serves for a while
 	}
 	// An error of the first write is often that of an earlier datagram.
 	for range 2 {
-		if f.backend == nil && !f.choose() {
+		if f.backend == nil && (f.finding || !f.choose()) {
 			break
 		}
 		if f.write(b) {
 			return true
 		}
 	}
-	f.find(b)
+	f.hold(b)
+	f.find()
 	return true
 }
 
@@ -80,7 +80,7 @@ func (f *flow) connect(endpoint netip.AddrPort) bool {
 		if f.backend.endpoint == endpoint {
 			return true
 		}
-		f.hangUp()
+		f.leave()
 	}
 	backend, err := dial(endpoint)
 	if err != nil {
@@ -105,15 +105,31 @@ func (f *flow) write(b []byte) bool {
 // refused gives up the backend.
 func (f *flow) refused(err error) {
 	f.hangUp()
-	f.call.Failed(err)
+	if !f.finding { // else it is told of the next error
+		f.tell()
+		f.call.Failed(err)
+	}
 }
 
 // hangUp closes the socket to the backend, and with it ends listen.
 func (f *flow) hangUp() {
-	f.tell()
 	if f.backend != nil {
 		f.backend.close()
 		f.backend = nil
+	}
+}
+
+// leave keeps the socket for the last replies, and for nothing else.
+func (f *flow) leave() {
+	f.forget()
+	f.former, f.backend, f.moved = f.backend, nil, time.Now()
+}
+
+// forget closes the former socket.
+func (f *flow) forget() {
+	if f.former != nil {
+		f.former.close()
+		f.former = nil
 	}
 }
 
@@ -125,30 +141,37 @@ func (f *flow) tell() {
 	}
 }
 
-// find holds the datagram and has an endpoint found.
-func (f *flow) find(b []byte) {
-	f.hold(b)
+// find has the call find who it is with and where, unless it does.
+func (f *flow) find() {
+	if f.finding {
+		return
+	}
+	f.tell()
 	f.finding = true
 	f.server.flows.Go(func() {
 		endpoint, err := f.call.Find(f.server.work)
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.finding = false
-		held := f.held
-		f.held, f.size = nil, 0
-		switch {
-		case f.over:
-			f.conclude()
-		case err != nil:
-			f.finish(err)
-		case f.connect(endpoint):
-			for _, b := range held {
-				if f.backend != nil {
-					f.write(b)
-				}
+		f.found(endpoint, err)
+	})
+}
+
+// found goes on with what was found.
+func (f *flow) found(endpoint netip.AddrPort, err error) {
+	held := f.held
+	f.finding, f.held, f.size = false, nil, 0
+	switch {
+	case f.over:
+		f.conclude()
+	case err != nil:
+		f.finish(err)
+	case f.connect(endpoint):
+		for _, b := range held {
+			if f.backend == nil || !f.write(b) {
+				return
 			}
 		}
-	})
+	}
 }
 
 // hold keeps the datagram, if there is room.
@@ -168,7 +191,7 @@ func (f *flow) listen(backend *socket) {
 	})
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.backend == backend && !f.finding && !f.over { // it was not us who closed it
+	if f.backend == backend && !f.over { // it was not us who closed it
 		f.refused(err)
 	}
 }
@@ -178,7 +201,7 @@ func (f *flow) listen(backend *socket) {
 func (f *flow) mayReply(backend *socket, size int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.over || f.finding || f.backend != backend {
+	if f.over || backend != f.backend && backend != f.former {
 		return false
 	}
 	if trust := f.call.Trust(); trust != Trusted {
@@ -197,6 +220,9 @@ func (f *flow) look(now time.Time) {
 	quiet, shut := f.server.table.quiet(f, now)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if now.Sub(f.moved) >= lastReplies {
+		f.forget()
+	}
 	if f.over || f.finding {
 		return
 	}
@@ -220,21 +246,21 @@ func (f *flow) end(err error) {
 	}
 }
 
-// finish ends the flow, but for what its call is doing.
+// finish ends the flow, and with it its call if that finds nothing now.
 func (f *flow) finish(err error) {
 	f.over, f.failure = true, err
 	f.held, f.size = nil, 0
 	f.server.table.remove(f)
+	f.hangUp()
+	f.forget()
 	if !f.finding {
 		f.conclude()
-	} else if f.backend != nil {
-		f.backend.close()
 	}
 }
 
-// conclude gives back all that the flow has.
+// conclude gives back what the flow has, once its call has nothing more to find.
 func (f *flow) conclude() {
-	f.hangUp()
+	f.tell()
 	f.call.End(f.failure)
 	if f.server.table.leave(f) {
 		f.door.close()

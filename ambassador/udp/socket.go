@@ -55,22 +55,26 @@ var buffers = sync.Pool{New: func() any { return new([maxDatagram]byte) }}
 // receive hands each datagram of the endpoint to handle, which must not keep it, until the socket is
 // closed or the endpoint refuses.
 func (s *socket) receive(handle func([]byte)) error {
-	for {
-		var failure error
-		err := s.raw.Read(func(fd uintptr) bool {
-			buffer := buffers.Get().(*[maxDatagram]byte)
-			defer buffers.Put(buffer)
-			n, err := unix.Read(int(fd), buffer[:])
-			if err == nil {
-				handle(buffer[:n])
-			}
-			failure = err
-			return !errors.Is(err, unix.EAGAIN)
-		})
-		if err != nil {
-			return err
+	var (
+		buffer  *[maxDatagram]byte
+		n       int
+		failure error
+	)
+	read := func(fd uintptr) bool {
+		buffer = buffers.Get().(*[maxDatagram]byte)
+		if n, failure = unix.Read(int(fd), buffer[:]); failure != nil {
+			buffers.Put(buffer)
 		}
-		if refuses(failure) {
+		return !errors.Is(failure, unix.EAGAIN)
+	}
+	for {
+		switch err := s.raw.Read(read); {
+		case err != nil:
+			return err
+		case failure == nil:
+			handle(buffer[:n]) // which may close the socket: read may not
+			buffers.Put(buffer)
+		case refuses(failure):
 			return failure
 		}
 	}
@@ -79,7 +83,7 @@ func (s *socket) receive(handle func([]byte)) error {
 // refuses tells whether the error of a socket says that its endpoint can't be reached. Others are
 // passing ones of this host.
 func refuses(err error) bool {
-	for _, errno := range []unix.Errno{unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.EACCES, unix.EPERM} {
+	for _, errno := range []unix.Errno{unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN} {
 		if errors.Is(err, errno) {
 			return true
 		}

@@ -21,17 +21,18 @@ const (
 	Gone // the caller has ended
 )
 
-// Call is one flow as the server sees it, which calls one method at a time.
+// Call is one flow as the server sees it, which calls one method at a time, but for Trust.
 type Call interface {
-	// Trust says whether the caller is still who it was. It is asked for each datagram.
+	// Trust says whether the caller is still who it was. It is asked for each datagram, at any time.
 	Trust() Trust
-	// Stays says whether the endpoint that was chosen still is one of the service's, likewise.
-	Stays() bool
-	// Choose returns an endpoint, or false if one is not known at once. It replaces that which was
-	// chosen before. Like the two above it does not block.
+	// Current says whether the endpoint is known to be still one of the service's. It is asked for
+	// each datagram of the caller's, and like Trust and Choose it does not block.
+	Current() bool
+	// Choose returns another endpoint, or false if one is not known at once.
 	Choose() (netip.AddrPort, bool)
-	// Find is Choose for as long as ctx lasts. It errs if the caller is another one by now, or may
-	// not send here, or there is no endpoint.
+	// Find finds out who the caller is, and returns the endpoint if it is still one of the service's,
+	// or else another. It errs if the caller is not who it was, or may not send here, or if there
+	// is no endpoint. It blocks, until ctx ends at the latest.
 	Find(ctx context.Context) (netip.AddrPort, error)
 	// Failed tells that the endpoint that was chosen refused a datagram.
 	Failed(err error)
