@@ -60,7 +60,6 @@ type fakeEngine struct {
 	containers map[string]docker.Container
 	labels     map[string]map[string]string // beside those that all have, by container
 	hint       func(docker.Event)
-	err        error
 	lists      int
 	gate       chan struct{} // if set, a listing made its result and waits here
 }
@@ -72,7 +71,7 @@ func (f *fakeEngine) Containers(ctx context.Context, _ string) ([]docker.Contain
 	for _, c := range f.containers {
 		containers = append(containers, c)
 	}
-	err, gate := f.err, f.gate
+	gate := f.gate
 	f.mu.Unlock()
 	if gate != nil {
 		select {
@@ -81,16 +80,16 @@ func (f *fakeEngine) Containers(ctx context.Context, _ string) ([]docker.Contain
 			return nil, ctx.Err()
 		}
 	}
-	return containers, err
+	return containers, nil
 }
 
 func (f *fakeEngine) AddressNow(_ context.Context, id, network string) (netip.Addr, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if addrs := f.containers[id].Addrs[network]; len(addrs) > 0 && f.err == nil {
+	if addrs := f.containers[id].Addrs[network]; len(addrs) > 0 {
 		return addrs[0], nil
 	}
-	return netip.Addr{}, fmt.Errorf("container %s does not run: %w", id, f.err)
+	return netip.Addr{}, fmt.Errorf("container %s does not run", id)
 }
 
 func (f *fakeEngine) Watch(ctx context.Context, _ url.Values, hint func(docker.Event)) error {
@@ -149,12 +148,6 @@ func (f *fakeEngine) listings() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.lists
-}
-
-func (f *fakeEngine) fail(err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.err = err
 }
 
 func (f *fakeEngine) tell(event docker.Event) {

@@ -23,18 +23,20 @@ const name = "web.shop.skydns.local"
 
 func TestOneAccountForEachServiceAndBackend(t *testing.T) {
 	l := New()
-	if l.Service(name) != l.Service(name) || l.Service(name) == l.Service("db.shop.skydns.local") {
+	s := l.Service(name)
+	if again := l.Service(name); again != s || l.Service("db.shop.skydns.local") == s {
 		t.Error("services")
 	}
 	// Labels of metrics must not repeat, whatever stands on a container.
-	if l.Service(name) != l.Service("web.shop.elsewhere") {
+	if l.Service("web.shop.elsewhere") != s {
 		t.Error("two services would have one name")
 	}
-	if l.Service("odd") != l.Service("odd") || l.Service("odd.one") != l.Service("odd.one.out") {
+	odd := l.Service("odd")
+	if again := l.Service("odd"); again != odd || l.Service("odd.one") != l.Service("odd.one.out") {
 		t.Error("odd names")
 	}
-	s := l.Service(name)
-	if s.Backend(at(1)) != s.Backend(at(1)) || s.Backend(at(1)) == s.Backend(at(2)) {
+	b := s.Backend(at(1))
+	if again := s.Backend(at(1)); again != b || s.Backend(at(2)) == b {
 		t.Error("backends")
 	}
 }
