@@ -60,6 +60,7 @@ type fakeEngine struct {
 	containers map[string]docker.Container
 	labels     map[string]map[string]string // beside those that all have, by container
 	hint       func(docker.Event)
+	err        error
 	lists      int
 	gate       chan struct{} // if set, a listing made its result and waits here
 }
@@ -71,7 +72,7 @@ func (f *fakeEngine) Containers(ctx context.Context, _ string) ([]docker.Contain
 	for _, c := range f.containers {
 		containers = append(containers, c)
 	}
-	gate := f.gate
+	err, gate := f.err, f.gate
 	f.mu.Unlock()
 	if gate != nil {
 		select {
@@ -80,16 +81,16 @@ func (f *fakeEngine) Containers(ctx context.Context, _ string) ([]docker.Contain
 			return nil, ctx.Err()
 		}
 	}
-	return containers, nil
+	return containers, err
 }
 
 func (f *fakeEngine) AddressNow(_ context.Context, id, network string) (netip.Addr, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if addrs := f.containers[id].Addrs[network]; len(addrs) > 0 {
+	if addrs := f.containers[id].Addrs[network]; len(addrs) > 0 && f.err == nil {
 		return addrs[0], nil
 	}
-	return netip.Addr{}, fmt.Errorf("container %s does not run", id)
+	return netip.Addr{}, fmt.Errorf("container %s does not run: %w", id, f.err)
 }
 
 func (f *fakeEngine) Watch(ctx context.Context, _ url.Values, hint func(docker.Event)) error {
@@ -148,6 +149,12 @@ func (f *fakeEngine) listings() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.lists
+}
+
+func (f *fakeEngine) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
 }
 
 func (f *fakeEngine) tell(event docker.Event) {

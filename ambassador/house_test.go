@@ -183,3 +183,5 @@ func reservePort(t *testing.T) int {
 	}
 	return addr.(*unix.SockaddrInet4).Port
 }
+
+var errDocker = errors.New("docker is away")
