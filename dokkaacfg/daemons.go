@@ -36,6 +36,8 @@ type daemonSpec struct {
 	// once are variables that matter only when the container is first made: a change of them
 	// is no reason to make it anew.
 	once []string
+	// kept are names of variables that an existing container keeps if none of that name is in env.
+	kept []string
 	// content identifies what is in the files that are bound: a container goes on seeing the old
 	// file where a new one was put in its place.
 	content string
@@ -52,7 +54,7 @@ func (d daemonSpec) digest(imageID string) string {
 }
 
 // daemonsOf are the daemons of a host but etcd: they may start in any order.
-func daemonsOf(host netip.Addr, hosts, members []netip.Addr, key keyFile) []daemonSpec {
+func daemonsOf(host netip.Addr, hosts, members []netip.Addr, key keyFile, ambassadorMode string) []daemonSpec {
 	hostIP := "HOST_IP=" + host.String()
 	socket := dockerSocket + ":" + dockerSocket
 	conductorBinds := []string{socket}
@@ -63,7 +65,36 @@ func daemonsOf(host netip.Addr, hosts, members []netip.Addr, key keyFile) []daem
 		{name: "gateway", env: []string{hostIP, "ETCD_ADDR=" + joinPort(members, 2379, "")}},
 		{name: "skydns", env: []string{hostIP, "ETCD_MACHINES=http://127.0.0.1:4001" + prefixComma(joinPort(others(host, hosts), gatewayPort, "http://"))}},
 		{name: "conductor", env: []string{hostIP, "ETCD_ADDR=" + joinPort(ownFirst(host, hosts), gatewayPort, "")}, binds: conductorBinds, content: key.digest},
-		{name: "ambassador", env: []string{hostIP}, binds: []string{socket}},
+		ambassadorDaemon(hostIP, socket, ambassadorMode),
+	}
+}
+
+const modeVariable = "AMBASSADOR_MODE"
+
+// ambassadorDaemon is the ambassador; mode "" leaves the one that it has.
+func ambassadorDaemon(hostIP, socket, mode string) daemonSpec {
+	d := daemonSpec{name: "ambassador", env: []string{hostIP}, binds: []string{socket}, kept: []string{modeVariable}}
+	if mode != "" {
+		d.env = append(d.env, modeVariable+"="+mode)
+	}
+	return d
+}
+
+// capabilities are those beyond Docker's own: only who has the kernel connect containers needs one.
+func (d daemonSpec) capabilities() []string {
+	if mode, _ := lookup(d.env, modeVariable); mode == "kernel" || mode == "auto" {
+		return []string{"NET_ADMIN"}
+	}
+	return nil
+}
+
+// keep takes the variables that are kept over from the existing container.
+func (d *daemonSpec) keep(env []string) {
+	for _, name := range d.kept {
+		value, ok := lookup(env, name)
+		if _, set := lookup(d.env, name); ok && !set {
+			d.env = append(slices.Clip(d.env), name+"="+value)
+		}
 	}
 }
 

@@ -23,7 +23,7 @@ func TestDaemonsOfAHost(t *testing.T) {
 		"conductor":  {"HOST_IP=10.0.0.2", "ETCD_ADDR=10.0.0.2:4001,10.0.0.1:4001,10.0.0.3:4001"},
 		"ambassador": {"HOST_IP=10.0.0.2"},
 	}
-	got := daemonsOf(hosts[1], hosts, hosts[:1], keyFile{})
+	got := daemonsOf(hosts[1], hosts, hosts[:1], keyFile{}, "")
 	if len(got) != len(want) {
 		t.Errorf("%d daemons, want %d", len(got), len(want))
 	}
@@ -36,7 +36,7 @@ func TestDaemonsOfAHost(t *testing.T) {
 			t.Errorf("%s: has Docker's socket: %v", d.name, has)
 		}
 	}
-	if alone := daemonsOf(hosts[0], hosts[:1], hosts[:1], keyFile{}); !slices.Contains(alone[1].env, "ETCD_MACHINES=http://127.0.0.1:4001") {
+	if alone := daemonsOf(hosts[0], hosts[:1], hosts[:1], keyFile{}, ""); !slices.Contains(alone[1].env, "ETCD_MACHINES=http://127.0.0.1:4001") {
 		t.Errorf("skydns on a single host: %q", alone[1].env)
 	}
 }
@@ -70,5 +70,22 @@ func TestKeepOnce(t *testing.T) {
 	d.keepOnce([]string{"PATH=/", "ETCD_INITIAL_CLUSTER=first", "ETCD_INITIAL_CLUSTER_STATE=new"})
 	if want := []string{"ETCD_INITIAL_CLUSTER=first", "ETCD_INITIAL_CLUSTER_STATE=new"}; !slices.Equal(d.once, want) {
 		t.Errorf("kept %q, want %q", d.once, want)
+	}
+}
+
+func TestAmbassadorsMode(t *testing.T) {
+	plain := ambassadorDaemon("HOST_IP=10.0.0.1", "socket", "")
+	auto := ambassadorDaemon("HOST_IP=10.0.0.1", "socket", "auto")
+	if len(plain.capabilities()) > 0 || !slices.Equal(auto.capabilities(), []string{"NET_ADMIN"}) {
+		t.Errorf("capabilities %q, and with mode auto %q", plain.capabilities(), auto.capabilities())
+	}
+	plain.keep([]string{"PATH=/", "AMBASSADOR_MODE=auto"})
+	if plain.digest("id") != auto.digest("id") {
+		t.Error("the mode of the existing container is not kept")
+	}
+	proxy := ambassadorDaemon("HOST_IP=10.0.0.1", "socket", "proxy")
+	proxy.keep([]string{"AMBASSADOR_MODE=auto"})
+	if len(proxy.capabilities()) > 0 || proxy.digest("id") == auto.digest("id") {
+		t.Error("the mode that is asked for is not taken")
 	}
 }

@@ -54,7 +54,7 @@ func (d *demoCommand) Run(ctx context.Context, s *session) error {
 	defer release()
 	p := newProgress(s.out)
 	// Where there is one host only, the example runs on that.
-	hosts, err := s.up(ctx, p, min(d.Scale, s.provider.maxScale()), d.Images)
+	hosts, err := s.up(ctx, p, min(d.Scale, s.provider.maxScale()), d.Images, "")
 	if err != nil {
 		return err
 	}

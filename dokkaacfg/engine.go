@@ -124,11 +124,14 @@ func (e *engine) runOnce(ctx context.Context, d daemonSpec) (did string, err err
 	if err != nil {
 		return "", err
 	}
-	digest := d.digest(imageID)
 	existing, err := e.find(ctx, d.name)
 	if err != nil {
 		return "", err
 	}
+	if existing != nil && isOurs(existing, d.name) {
+		d.keep(existing.Config.Env)
+	}
+	digest := d.digest(imageID)
 	did = "started"
 	if existing != nil {
 		switch {
@@ -199,6 +202,7 @@ func (e *engine) create(ctx context.Context, d daemonSpec, digest string) (strin
 			NetworkMode:   "host",
 			RestartPolicy: dockerclient.AlwaysRestart(),
 			Binds:         d.binds,
+			CapAdd:        d.capabilities(),
 			LogConfig:     dockerclient.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "10m", "max-file": "3"}},
 		},
 		Context: ctx,

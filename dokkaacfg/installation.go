@@ -31,8 +31,10 @@ type Installation struct {
 	// SecretKey is the file of the key that the cluster's secrets are encrypted with, on each of
 	// the hosts; "" for none.
 	SecretKey string
-	Out       io.Writer
-	Log       *slog.Logger
+	// AmbassadorMode is the ambassadors' AMBASSADOR_MODE; "" leaves it.
+	AmbassadorMode string
+	Out            io.Writer
+	Log            *slog.Logger
 }
 
 // Install brings the images and our daemons onto the hosts, all as they would be brought by
@@ -50,13 +52,16 @@ type installation struct {
 	key      keyFile
 	log      *slog.Logger
 	progress *progress
+
+	ambassadorMode string
 }
 
 func newInstallation(o Installation, p *progress) *installation {
 	return &installation{
 		cluster: o.Cluster, hosts: o.Hosts, images: o.Images, progress: p, key: keyFile{path: o.SecretKey},
-		log:     cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
-		engines: map[netip.Addr]*engine{},
+		ambassadorMode: o.AmbassadorMode,
+		log:            cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
+		engines:        map[netip.Addr]*engine{},
 	}
 }
 
@@ -138,7 +143,7 @@ func (i *installation) startDaemons(ctx context.Context) error {
 	}
 	all := addresses(i.hosts)
 	err = i.onEach(ctx, func(ctx context.Context, host Host) error {
-		for _, d := range daemonsOf(host.IP(), all, members, i.key) {
+		for _, d := range daemonsOf(host.IP(), all, members, i.key, i.ambassadorMode) {
 			if err := i.run(ctx, host, d); err != nil {
 				return err
 			}

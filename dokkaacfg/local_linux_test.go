@@ -173,7 +173,7 @@ func TestOwnEngine(t *testing.T) {
 	s, out := newSession(t, own, "")
 
 	foreign := runForeign(t, client, "skydns")
-	if _, err := s.up(t.Context(), newProgress(out), 1, builtImages); err == nil || !strings.Contains(err.Error(), "a container named skydns that Dokkaa did not make") {
+	if _, err := s.up(t.Context(), newProgress(out), 1, builtImages, ""); err == nil || !strings.Contains(err.Error(), "a container named skydns that Dokkaa did not make") {
 		t.Errorf("up over a foreign container says %v", err)
 	}
 	if left, err := own.leftovers(t.Context()); err != nil || slices.ContainsFunc(left, func(l string) bool { return strings.HasPrefix(l, "container") }) {

@@ -3,6 +3,7 @@ package dokkaacfg
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,7 @@ import (
 type upCommand struct {
 	Scale  int
 	Images string
+	Mode   string
 	Plan   bool
 }
 
@@ -24,13 +26,19 @@ func newUpCommand(p *invocation) *cobra.Command {
 	}
 	cmd.Flags().IntVar(&c.Scale, "scale", 0, "`number` of hosts; default as many as there are, at least one")
 	cmd.Flags().StringVar(&c.Images, "images", defaultImages(), "`directory` of the images")
+	cmd.Flags().StringVar(&c.Mode, "ambassador-mode", "", "who connects containers: the ambassador (`proxy`), or the kernel what it can (kernel, auto); default as it is")
 	cmd.Flags().BoolVar(&c.Plan, "plan", false, "say what would be made and what it costs, and make nothing")
 	digitalOceanFlags(cmd, &p.DigitalOcean)
 	return cmd
 }
 
+var ambassadorModes = []string{"proxy", "kernel", "auto"}
+
 // Run makes the cluster or brings it up to date.
 func (u *upCommand) Run(ctx context.Context, s *session) error {
+	if u.Mode != "" && !slices.Contains(ambassadorModes, u.Mode) {
+		return usageError{fmt.Sprintf("--ambassador-mode=%s: it is one of %s", u.Mode, strings.Join(ambassadorModes, ", "))}
+	}
 	if u.Plan {
 		return s.plan(ctx, u.Scale)
 	}
@@ -40,7 +48,7 @@ func (u *upCommand) Run(ctx context.Context, s *session) error {
 	}
 	defer release()
 	p := newProgress(s.out)
-	if _, err := s.up(ctx, p, u.Scale, u.Images); err != nil {
+	if _, err := s.up(ctx, p, u.Scale, u.Images, u.Mode); err != nil {
 		return err
 	}
 	p.say("the cluster is up after %s; dokkaacfg status shows it", p.total())
@@ -48,7 +56,7 @@ func (u *upCommand) Run(ctx context.Context, s *session) error {
 }
 
 // up makes the hosts and installs our daemons on them. A scale of 0 leaves their number.
-func (s *session) up(ctx context.Context, p *progress, scale int, images string) ([]Host, error) {
+func (s *session) up(ctx context.Context, p *progress, scale int, images, mode string) ([]Host, error) {
 	if err := s.checkScale(scale); err != nil {
 		return nil, err
 	}
@@ -72,7 +80,7 @@ func (s *session) up(ctx context.Context, p *progress, scale int, images string)
 	if made {
 		p.done("the cluster's key, which its secrets are encrypted with: %s", s.secretKeyFile())
 	}
-	i := newInstallation(Installation{Cluster: s.cluster, Hosts: hosts, Images: images, SecretKey: s.secretKeyFile(), Log: s.log}, p)
+	i := newInstallation(Installation{Cluster: s.cluster, Hosts: hosts, Images: images, SecretKey: s.secretKeyFile(), Log: s.log, AmbassadorMode: mode}, p)
 	return hosts, i.install(ctx)
 }
 
