@@ -114,7 +114,7 @@ func TestMakesHosts(t *testing.T) {
 func TestReplacesALostHost(t *testing.T) {
 	bubble(t, func(t *testing.T, c cluster) {
 		c.mustMake(t, 3)
-		c.api.Destroy("web-2")
+		c.api.Lose("web-2")
 		if hosts := c.mustMake(t, 3); len(hosts) != 3 || hosts[1].Name != "web-2" {
 			t.Errorf("hosts are %+v", hosts)
 		}

@@ -100,8 +100,8 @@ func (a *API) Droplets() []Droplet {
 	return all
 }
 
-// Destroy removes a droplet behind everybody's back.
-func (a *API) Destroy(name string) {
+// Lose removes a droplet behind everybody's back.
+func (a *API) Lose(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, d := range slices.Clone(a.data.droplets) {
