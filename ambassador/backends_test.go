@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -161,6 +162,13 @@ func TestAStickyLinkLeadsToTheSameBackend(t *testing.T) {
 	for range 20 {
 		h.wantAnswer("127.0.0.2", home)
 	}
+	kernels := &shortcut{a: h.Ambassador}
+	if _, err := (listedTo{h.engine, kernels}).Containers(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	if all := kernels.Containers(); len(all) != 1 || len(all[0].Links) != 0 {
+		t.Errorf("it is for the kernel, too: %+v", all)
+	}
 	h.dns.set("web.shop.skydns.local", endpoints...)
 	h.wantKnown("web.shop.skydns.local", 6)
 	for range 20 {
@@ -189,4 +197,40 @@ func (h *house) wantKnown(name string, want int) {
 		}
 		return nil
 	})
+}
+
+// TestAChoiceIsMadeFromMemory holds what is done for every connection to little: it is done on the
+// event loop.
+func TestAChoiceIsMadeFromMemory(t *testing.T) {
+	h := startHouse(t, nil)
+	var endpoints []backend.Endpoint
+	for i := range 100 {
+		endpoints = append(endpoints, at(t, fmt.Sprintf("127.0.1.%d:80", i+1)))
+	}
+	h.dns.change(func(f *fakeDNS) { f.truncate = true }) // it does not fit
+	h.link("127.0.0.2", endpoints...)
+	if _, err := h.names.Lookup(t.Context(), "web.shop.skydns.local"); err != nil {
+		t.Fatal(err)
+	}
+	source := netip.MustParseAddr("127.0.0.2")
+	eventually(t, func() error {
+		if h.callers.Known(source) == nil {
+			return errors.New("the caller is not known")
+		}
+		return nil
+	})
+	began := time.Now()
+	const runs = 20000
+	allocs := testing.AllocsPerRun(runs, func() {
+		call := h.admit(source, h.port)
+		if _, ok := call.Choose(); !ok {
+			t.Fatal("it takes a look-up")
+		}
+		call.Opened()
+		call.End(nil)
+	})
+	t.Logf("%v allocations, %v", allocs, time.Since(began)/runs)
+	if allocs > 3 { // the connection, its share of the source's, and with -race one more
+		t.Errorf("%v allocations", allocs)
+	}
 }

@@ -112,7 +112,7 @@ func (s *shortcut) Containers() []kernel.Container {
 		}
 		c := kernel.Container{ID: row.ID, Addr: row.Address, Published: listed.Published, Links: make(map[uint16]string, len(row.Links))}
 		for port, name := range row.Links {
-			if s.a.settings.PortRange.has(port) {
+			if s.a.settings.PortRange.has(port) && !row.Sticky[port] { // the kernel has no memory of callers
 				c.Links[uint16(port)] = name
 			}
 		}
