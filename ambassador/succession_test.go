@@ -75,6 +75,8 @@ type succession struct {
 func newSuccession(t *testing.T) *succession {
 	dns := startDNS(t)
 	dns.set("web.shop.skydns.local", startBackend(t, "127.0.0.1:0", sayAgain))
+	datagrams, _ := sayUDP(t, "a")
+	dns.set(udpName, datagrams)
 	port := sharedPort(t)
 	s := &succession{t: t, port: port}
 	s.described = fmt.Sprintf("%d %s dokkaa-test-%d-%d", port, dns.addr, os.Getpid(), port)
@@ -248,6 +250,44 @@ func (s *succession) crawl() *crawl {
 	return c
 }
 
+// datagrams sends some again and again, until it is ended. Each is to have its answer.
+func (s *succession) datagrams() (end func()) {
+	s.t.Helper()
+	conn, err := net.DialUDP("udp", &net.UDPAddr{IP: net.ParseIP(successionCaller)}, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: s.port})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	group.Go(func() {
+		defer conn.Close()
+		buffer := make([]byte, 100)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				s.t.Logf("%d datagrams answered", i)
+				return
+			case <-time.After(time.Millisecond):
+			}
+			_ = conn.SetDeadline(time.Now().Add(2 * time.Second)) // it is open
+			text := fmt.Sprint("datagram ", i)
+			if _, err := conn.Write([]byte(text)); err != nil {
+				s.t.Errorf("%s: %v", text, err)
+				continue
+			}
+			if n, err := conn.Read(buffer); err != nil || string(buffer[:n]) != "a "+text {
+				s.t.Errorf("%s: got %q, %v", text, buffer[:n], err)
+			}
+		}
+	})
+	end = sync.OnceFunc(func() {
+		close(stop)
+		group.Wait()
+	})
+	s.t.Cleanup(end)
+	return end
+}
+
 func (s *succession) once() error {
 	conn, err := s.dial()
 	if err != nil {
@@ -322,6 +362,7 @@ func replacedWithoutALoss(t *testing.T) {
 	}
 	crawl := s.crawl()
 	crawl.more(t, 300)
+	datagrams := s.datagrams()
 	before := first
 	for range 5 {
 		next := s.start()
@@ -343,6 +384,7 @@ func replacedWithoutALoss(t *testing.T) {
 	}
 	long.Close()
 	first.wantEnd()
+	datagrams()
 	crawl.end()
 	if errs := crawl.failed(); len(errs) > 0 {
 		t.Errorf("%d connections of %d failed: %v", len(errs), crawl.served.Load(), errors.Join(errs[:min(len(errs), 5)]...))
