@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -110,10 +111,13 @@ func listenPackets(ctx context.Context, addr netip.AddrPort) (*net.UDPConn, erro
 	return conn.(*net.UDPConn), nil
 }
 
-func share(_, _ string, conn syscall.RawConn) error {
+func share(network, _ string, conn syscall.RawConn) error {
 	var failure error
 	err := conn.Control(func(fd uintptr) {
 		failure = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		if strings.HasSuffix(network, "6") { // a bridge has its address only while somebody is on it
+			failure = errors.Join(failure, freeBind(int(fd)))
+		}
 	})
 	return errors.Join(err, failure)
 }

@@ -17,10 +17,11 @@ import (
 // Callers keeps the table of callers.
 //
 // While events are missed nothing is believed without a new listing, with one exception: if Docker
-// does not answer at all, nothing new was started, and those who were there go on.
+// does not answer, those who were there go on for as long as no container has come since.
 type Callers struct {
 	Settings
-	host host
+	host       host
+	newestLink func() int // the host's, but in tests
 
 	wake chan struct{}        // capacity 1: a listing is wanted
 	view atomic.Pointer[view] // of the table
@@ -31,6 +32,7 @@ type Callers struct {
 	following bool     // events are told
 	epoch     int      // counts connections to the Engine
 	listed    int      // the epoch in which the table was listed
+	link      int      // the newest when that began
 	err       error    // of the last listing
 }
 
@@ -51,6 +53,7 @@ func New(settings Settings) *Callers {
 		next:     newListing(),
 		err:      errors.New("containers were not listed yet"),
 	}
+	c.newestLink = c.host.newestLink
 	c.view.Store(&view{})
 	return c
 }
@@ -110,6 +113,8 @@ func (c *Callers) publish() {
 // Find returns the container that has the address. It errs with ErrStranger if there is certainly
 // none, with ErrHost if it is an address of this host, and with ErrUnknown if that could not be
 // found out. It blocks for as long as a newcomer may take to be listed, or until ctx ends.
+// Those who were there wait less for a Docker that does not answer, and not at all if it is known
+// not to.
 func (c *Callers) Find(ctx context.Context, addr netip.Addr) (*Caller, error) {
 	if who := c.Known(addr); who != nil {
 		return who, nil
@@ -117,13 +122,23 @@ func (c *Callers) Find(ctx context.Context, addr netip.Addr) (*Caller, error) {
 	if c.host.has(addr) {
 		return nil, ErrHost
 	}
-	ctx, cancel := context.WithTimeout(ctx, newcomerPatience)
+	patience := newcomerPatience
+	if who, lists := c.resident(addr); who != nil {
+		if !lists {
+			return who, nil
+		}
+		patience = residentPatience
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for listed := false; ; listed = true {
 		err := c.refresh(ctx)
-		who, certain := c.look(addr)
+		who := c.look(addr)
+		if err != nil {
+			who, _ = c.resident(addr)
+		}
 		switch {
-		case who != nil && (err == nil || certain):
+		case who != nil:
 			return who, nil
 		case err != nil && listed && ctx.Err() != nil:
 			return nil, ErrStranger
@@ -133,12 +148,23 @@ func (c *Callers) Find(ctx context.Context, addr netip.Addr) (*Caller, error) {
 	}
 }
 
-// look returns the owner of the address, and whether it may be believed though Docker does not
-// answer: not if it did since the table was listed, for it may have started something.
-func (c *Callers) look(addr netip.Addr) (who *Caller, certain bool) {
+// look returns the owner of the address by the table.
+func (c *Callers) look(addr netip.Addr) *Caller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.table.owners[addr], c.listed == c.epoch
+	return c.table.owners[addr]
+}
+
+// resident returns the owner of the address if it certainly has it still, whatever was missed since
+// the table was listed. lists says whether Docker has answered the last time.
+func (c *Callers) resident(addr netip.Addr) (who *Caller, lists bool) {
+	link := c.newestLink()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if link != c.link || link < 0 {
+		return nil, c.err == nil
+	}
+	return c.table.owners[addr], c.err == nil
 }
 
 // refresh waits for a listing that began after the call.
@@ -190,6 +216,7 @@ func pause(ctx context.Context, wake <-chan struct{}, d time.Duration) {
 
 // listOnce lists for all who wait.
 func (c *Callers) listOnce(ctx context.Context) error {
+	link := c.newestLink()
 	c.mu.Lock()
 	current, epoch, seq := c.next, c.epoch, c.table.seq
 	c.next = newListing()
@@ -204,7 +231,7 @@ func (c *Callers) listOnce(ctx context.Context) error {
 		c.table.replace(listed, seq, time.Now(), func(name string, err error) {
 			c.Log.Warn("links of a container are unreadable", "container", name, "err", err)
 		})
-		c.listed = epoch
+		c.listed, c.link = epoch, link
 		c.publish()
 	}
 	if ctx.Err() == nil { // else it was us who broke it off

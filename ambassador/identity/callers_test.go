@@ -40,6 +40,7 @@ func inBubble(t *testing.T, test func(t *testing.T, c *Callers, engine *fakeEngi
 		engine := &fakeEngine{}
 		engine.start("crawler", addr2, map[int]string{10001: "web.shop.skydns.local"})
 		c := New(Settings{Engine: engine, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Failed: func() {}, Changed: func() {}})
+		c.newestLink = engine.newestLink
 		ctx, cancel := context.WithCancel(t.Context())
 		var group sync.WaitGroup
 		group.Go(func() { c.Run(ctx) })
@@ -89,6 +90,7 @@ func TestADockerThatIsBackMayHaveStartedOthers(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *Callers, engine *fakeEngine) {
 		c.hint(disconnected)
 		engine.fail(errDocker)
+		engine.addLink()
 		c.hint(connected)
 		if who, err := c.Find(t.Context(), addr2); !errors.Is(err, errDocker) {
 			t.Errorf("without a listing: %+v, %v", who, err)
@@ -177,8 +179,20 @@ func TestAHangingDockerHoldsNobodyForLong(t *testing.T) {
 		c.hint(disconnected)
 		start := time.Now()
 		wantCaller(t, c, addr2, "crawler")
-		if took := time.Since(start); took > newcomerPatience {
+		if took := time.Since(start); took > residentPatience {
 			t.Errorf("took %v", took)
+		}
+		time.Sleep(listTimeout) // by then Docker is known not to answer
+		start = time.Now()
+		wantCaller(t, c, addr2, "crawler")
+		c.hint(connected) // it does again, but has not listed yet
+		wantCaller(t, c, addr2, "crawler")
+		if took := time.Since(start); took > 0 {
+			t.Errorf("then it took %v", took)
+		}
+		engine.addLink()
+		if who, err := c.Find(t.Context(), addr2); !errors.Is(err, ErrUnknown) {
+			t.Errorf("with a new link: %+v, %v", who, err)
 		}
 	})
 }

@@ -17,6 +17,7 @@ type fakeEngine struct {
 	containers map[string]docker.Container
 	err        error
 	lists      int
+	links      int
 	gate       chan struct{} // if set, a listing made its result and waits here
 }
 
@@ -87,6 +88,19 @@ func (f *fakeEngine) fail(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.err = err
+}
+
+// addLink is what comes before a new container.
+func (f *fakeEngine) addLink() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.links++
+}
+
+func (f *fakeEngine) newestLink() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.links
 }
 
 func (f *fakeEngine) hold(gate chan struct{}) {

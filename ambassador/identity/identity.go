@@ -109,4 +109,6 @@ const (
 	paceLeast, paceMost = 20 * time.Millisecond, 200 * time.Millisecond
 	// A container's first connection can come before Docker lists it as running.
 	newcomerPatience = time.Second
+	// Who was there waits less for a listing that nothing comes of.
+	residentPatience = 200 * time.Millisecond
 )

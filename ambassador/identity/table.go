@@ -28,8 +28,9 @@ type table struct {
 // container is one of ours, whether it runs or not.
 type container struct {
 	caller *Caller
-	active bool // it runs, or is about to
-	seq    int  // of the last event about it
+	active bool      // it runs, or is about to
+	seq    int       // of the last event about it
+	began  time.Time // when an event told that it is about to run, if one did
 }
 
 // departure is that a container ended, or that it left a network.
@@ -58,7 +59,7 @@ func (t *table) apply(event docker.Event, now time.Time) {
 	t.seq++
 	switch event.Type + " " + event.Action {
 	case "container create":
-		t.create(event)
+		t.create(event, now)
 	case "container start":
 		t.back(departure{id: event.ID}, now)
 		for d := range t.left {
@@ -66,7 +67,7 @@ func (t *table) apply(event docker.Event, now time.Time) {
 				t.back(d, now)
 			}
 		}
-		t.activate(event.ID)
+		t.activate(event.ID, now)
 	case "container die":
 		t.leave(departure{id: event.ID}, now)
 	case "container destroy":
@@ -74,25 +75,25 @@ func (t *table) apply(event docker.Event, now time.Time) {
 		delete(t.ours, event.ID)
 	case "network connect":
 		t.back(departure{event.Attributes["container"], event.Attributes["name"]}, now)
-		t.activate(event.Attributes["container"])
+		t.activate(event.Attributes["container"], now)
 	case "network disconnect":
 		t.leave(departure{event.Attributes["container"], event.Attributes["name"]}, now)
 	}
 }
 
 // create enters a container before any list shows it: it is about to be started.
-func (t *table) create(event docker.Event) {
+func (t *table) create(event docker.Event, now time.Time) {
 	if _, ours := event.Attributes[labelCluster]; !ours {
 		return
 	}
 	caller, _ := newCaller(event.ID, event.Attributes["name"], event.Attributes) // the list tells what is wrong with it
-	t.ours[event.ID] = &container{caller, true, t.seq}
+	t.ours[event.ID] = &container{caller, true, t.seq, now}
 }
 
 // activate notes that the container starts.
-func (t *table) activate(id string) {
+func (t *table) activate(id string, now time.Time) {
 	if c, ok := t.ours[id]; ok {
-		c.active, c.seq = true, t.seq
+		c.active, c.seq, c.began = true, t.seq, now
 	}
 }
 
@@ -122,7 +123,7 @@ func (t *table) replace(listed []docker.Container, seq int, now time.Time, told 
 	claims := make(map[netip.Addr]int)
 	shown := make(map[departure]bool)
 	for _, l := range listed {
-		c := t.enter(l, before[l.ID], seq, told)
+		c := t.enter(l, before[l.ID], seq, now, told)
 		if !l.Runs() {
 			continue
 		}
@@ -156,7 +157,7 @@ func (t *table) replace(listed []docker.Container, seq int, now time.Time, told 
 }
 
 // enter takes a container of a list, of which before is what was known.
-func (t *table) enter(l docker.Container, before *container, seq int, told func(string, error)) *container {
+func (t *table) enter(l docker.Container, before *container, seq int, now time.Time, told func(string, error)) *container {
 	caller, err := newCaller(l.ID, l.Name, l.Labels)
 	if err != nil {
 		told(l.Name, err)
@@ -164,9 +165,12 @@ func (t *table) enter(l docker.Container, before *container, seq int, told func(
 	c := &container{caller: caller}
 	c.active = l.Runs() || l.State == "created" || l.State == "restarting"
 	if before != nil {
-		c.seq = before.seq
-		if before.seq > seq {
+		c.seq, c.began = before.seq, before.began
+		switch {
+		case before.seq > seq:
 			c.active = before.active
+		case now.Sub(before.began) < staleFor: // one that starts again shows as ended for a while
+			c.active = c.active || before.active
 		}
 	}
 	t.ours[l.ID] = c

@@ -1,0 +1,13 @@
+//go:build linux && !faults
+
+package identity
+
+import "time"
+
+// How much churn make test can afford.
+const (
+	churnAtOnce = 16
+	churnEvents = 0
+	churnLeast  = 40
+	churnTime   = 12 * time.Second
+)
