@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/dokkaa/dokkaa/conductor/agent"
 	"github.com/dokkaa/dokkaa/conductor/event"
+	"github.com/dokkaa/dokkaa/conductor/hostapi"
 	"github.com/dokkaa/dokkaa/internal/daemon"
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
@@ -39,6 +41,7 @@ type Conductor struct {
 	removals *store.Mirror // requests to this host to remove volumes
 	events   *event.Recorder
 	agent    *agent.Agent
+	api      *hostapi.API
 	disk     *disk
 	host     *store.Lease
 	times    atomic.Pointer[hostTimes] // of host
@@ -79,6 +82,7 @@ func newConductor(settings Settings, st *store.Store, member *membership, m mach
 		Lease:    func() (time.Time, time.Duration) { return c.host.Life() },
 		Removals: c.removals, SecretKey: settings.secretKey, Connections: m.connections, Events: c.events.Record,
 		Log: log.With("component", "agent"), Metrics: env.Metrics})
+	c.api = hostapi.New(m.logs, log.With("component", "api"))
 	c.disk = &disk{usage: m.disk, relieve: c.agent.CollectImages, log: log}
 	c.schedule = newScheduler(st, c.apps, func() time.Duration { return c.times.Load().ttl }, c.events, log.With("component", "scheduler"), env.Metrics)
 	c.host = st.NewLease(store.LeaseOptions{Key: state.HostLeaseKey(settings.HostIP), Value: c.leaseValue, TTL: hostTTL, Renew: hostRenew})
@@ -126,6 +130,9 @@ func (c *Conductor) work(ctx context.Context) error {
 	})
 	return group.Wait()
 }
+
+// Routes serves the API of this host.
+func (c *Conductor) Routes(mux *http.ServeMux) { c.api.Routes(mux) }
 
 // Ready says why this host does not work as it should.
 func (c *Conductor) Ready() error {

@@ -1,6 +1,7 @@
 package dokkaacfg
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -20,7 +21,16 @@ type testCluster struct {
 	keys *store.Store
 	etcd *etcdtest.Cluster
 	dir  string
+	// gateway is that of every host, "" for etcd itself.
+	gateway string
 }
+
+// provider knows two hosts.
+func (c *testCluster) provider() *fakeProvider {
+	return &fakeProvider{keep: c.dir, existing: []Host{fakeHost(addrs("10.101.0.1")[0]), fakeHost(addrs("10.101.0.2")[0])}}
+}
+
+func (c *testCluster) gatewayURL(netip.Addr) string { return cmp.Or(c.gateway, c.etcd.Endpoints()[0]) }
 
 func newTestCluster(t *testing.T) *testCluster {
 	t.Helper()
@@ -105,9 +115,8 @@ func (c *testCluster) eventually(key, want string) {
 // as far as the provider knows.
 func (c *testCluster) run(input string, args ...string) (out string, err error) {
 	c.t.Helper()
-	s, written := newSession(c.t, &fakeProvider{keep: c.dir,
-		existing: []Host{fakeHost(addrs("10.101.0.1")[0]), fakeHost(addrs("10.101.0.2")[0])}}, input)
-	s.gateway = func(netip.Addr) string { return c.etcd.Endpoints()[0] }
+	s, written := newSession(c.t, c.provider(), input)
+	s.gateway = c.gatewayURL
 	p := newInvocation(s.in, written, written)
 	p.open = func(*invocation) (*session, error) { return s, nil }
 	err = p.execute(c.t.Context(), args)

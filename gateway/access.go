@@ -100,7 +100,7 @@ func checkPath(r *http.Request) error {
 		methods = []string{http.MethodGet, http.MethodHead}
 	default:
 		return &refusal{http.StatusNotFound, fmt.Sprintf(
-			"no %s here: the gateway serves %s, /v2/members, /version and /health", path, keysPath)}
+			"no %s here: the gateway serves %s, /v1/hosts, /v2/members, /version and /health", path, keysPath)}
 	}
 	if !slices.Contains(methods, r.Method) {
 		return &refusal{http.StatusMethodNotAllowed, fmt.Sprintf("%s %s is not allowed", r.Method, path)}

@@ -27,6 +27,7 @@ type Gateway struct {
 	cluster   *cluster
 	proxy     *httputil.ReverseProxy
 	own       *http.ServeMux // what is not etcd's
+	host      *hostDoor
 	entrances []*entrance
 	idle      []interface{ CloseIdleConnections() }
 }
@@ -57,6 +58,9 @@ func New(settings Settings, env daemon.Env) (*Gateway, error) {
 	g.own.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	g.own.HandleFunc("GET /readyz", g.readyz)
 	g.own.Handle("GET /metrics", promhttp.HandlerFor(env.Metrics, promhttp.HandlerOpts{}))
+	host, conductor := newHostDoor(settings.HostIP, settings.ConductorAddr, env.Log)
+	g.host, g.idle = host, append(g.idle, conductor)
+	g.own.Handle("GET "+hostPath+"{rest...}", g.host)
 	for _, addr := range settings.addrs() {
 		g.entrances = append(g.entrances, newEntrance(addr, env.Log))
 	}
@@ -96,6 +100,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	// A long poll has no end of its own that a shutdown could wait for.
 	group.Go(func() error {
 		<-ctx.Done()
+		g.host.end()
 		for _, m := range g.cluster.members {
 			m.cut(true, errEnding)
 		}

@@ -16,10 +16,11 @@ import (
 type Settings struct {
 	daemon.Settings
 
-	HostIP       string   `name:"host-ip" env:"HOST_IP" help:"Private address of this host."`
-	GatewayAddrs []string `name:"gateway-addr" env:"GATEWAY_ADDR" help:"Addresses to listen on; one that the host does not have yet is waited for. Default: port 4001 of --host-ip and of 127.0.0.1."`
-	GatewayHosts []string `name:"gateway-hosts" env:"GATEWAY_HOSTS" help:"Names that the gateway may be called by, besides localhost and any IP address."`
-	EtcdAddrs    []string `name:"etcd-addr" env:"ETCD_ADDR" help:"Members of etcd, as host:port or URLs. Default: port 2379 of --host-ip."`
+	HostIP        string   `name:"host-ip" env:"HOST_IP" help:"Private address of this host."`
+	GatewayAddrs  []string `name:"gateway-addr" env:"GATEWAY_ADDR" help:"Addresses to listen on; one that the host does not have yet is waited for. Default: port 4001 of --host-ip and of 127.0.0.1."`
+	GatewayHosts  []string `name:"gateway-hosts" env:"GATEWAY_HOSTS" help:"Names that the gateway may be called by, besides localhost and any IP address."`
+	ConductorAddr string   `name:"conductor-addr" env:"CONDUCTOR_ADDR" default:"127.0.0.1:4002" help:"Where the conductor of this host answers, for /v1."`
+	EtcdAddrs     []string `name:"etcd-addr" env:"ETCD_ADDR" help:"Members of etcd, as host:port or URLs. Default: port 2379 of --host-ip."`
 }
 
 // Validate says what is wrong with the settings.

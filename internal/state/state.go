@@ -182,6 +182,14 @@ type Event struct {
 	LeftOut  int       `json:"left_out,omitempty"` // events just before this one that could not be written
 }
 
+// LogLine is a line of an instance's log, as a host's API has it.
+type LogLine struct {
+	Time   time.Time `json:"time,omitzero"`
+	Stream string    `json:"stream,omitempty"` // stdout or stderr
+	Text   string    `json:"text"`
+	Error  string    `json:"error,omitempty"` // why the log breaks off here
+}
+
 // Phase is how far an instance is.
 type Phase string
 
