@@ -26,6 +26,7 @@ type commandLine struct {
 	Verbose  bool
 
 	DigitalOcean digitalocean.Options
+	Given        givenHosts
 }
 
 // invocation is one call of dokkaacfg.
@@ -53,6 +54,13 @@ type session struct {
 	out      io.Writer
 	log      *slog.Logger
 	gateway  func(netip.Addr) string // where a host's keys are
+}
+
+// close ends what the provider has open.
+func (s *session) close() {
+	if p, ok := s.provider.(interface{ close() }); ok {
+		p.close()
+	}
 }
 
 // usageError is a mistake in how the program was called.
@@ -103,6 +111,7 @@ func (p *invocation) run(command func(context.Context, *session) error) func(*co
 		if err != nil {
 			return err
 		}
+		defer s.close()
 		return command(cmd.Context(), s)
 	}
 }

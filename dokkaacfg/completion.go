@@ -37,6 +37,7 @@ func (p *invocation) complete(cmd *cobra.Command, names func(inventory) []cobra.
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
+	defer s.close()
 	s.log = slog.New(slog.DiscardHandler)
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 	defer cancel()

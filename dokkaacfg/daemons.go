@@ -14,6 +14,7 @@ import (
 const (
 	daemonLabel = "dokkaa.daemon" // the daemon's name
 	configLabel = "dokkaa.config" // what its container was made from, see daemonSpec.digest
+	volumeLabel = "dokkaa.volume" // of a volume that the conductor made
 	imageLabel  = "org.opencontainers.image.source=https://github.com/dokkaa/dokkaa"
 )
 
@@ -58,8 +59,8 @@ func daemonsOf(host netip.Addr, hosts, members []netip.Addr, key keyFile, ambass
 	hostIP := "HOST_IP=" + host.String()
 	socket := dockerSocket + ":" + dockerSocket
 	conductorBinds := []string{socket}
-	if key.path != "" {
-		conductorBinds = append(conductorBinds, key.path+":"+secretKeyInside+":ro")
+	if key.onHost != "" {
+		conductorBinds = append(conductorBinds, key.onHost+":"+secretKeyInside+":ro")
 	}
 	return []daemonSpec{
 		{name: "gateway", env: []string{hostIP, "ETCD_ADDR=" + joinPort(members, 2379, "")}},

@@ -31,7 +31,7 @@ func chooseDigitalOcean(c commandLine, log *slog.Logger) (provider, error) {
 	if err != nil {
 		return nil, usageError{err.Error()}
 	}
-	return hosted{Provider: p, what: "droplets at DigitalOcean", keep: filepath.Join(dir, c.Cluster), most: digitalocean.MaxHosts}, nil
+	return newHosted(p, "digitalocean", "droplets at DigitalOcean", filepath.Join(dir, c.Cluster), digitalocean.MaxHosts, log), nil
 }
 
 // keptDir is the directory of what is kept about clusters whose hosts are not on this machine.

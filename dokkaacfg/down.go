@@ -43,7 +43,11 @@ func (d *downCommand) Run(ctx context.Context, s *session) error {
 	}
 	fmt.Fprintf(s.out, "Cluster %s: %s.\n", s.cluster, s.provider.describe())
 	if len(hosts) > 0 {
-		fmt.Fprintf(s.out, "Its hosts, with all their containers and data: %s\n", listAddresses(hosts))
+		what := "Its hosts, with all their containers and data"
+		if p, ok := s.provider.(interface{ keepsHosts() bool }); ok && p.keepsHosts() {
+			what = "Its hosts"
+		}
+		fmt.Fprintf(s.out, "%s: %s\n", what, listAddresses(hosts))
 	}
 	fmt.Fprintf(s.out, "To be removed:\n  %s\n", strings.Join(leftovers, "\n  "))
 	if err := s.sayKept(ctx); err != nil {

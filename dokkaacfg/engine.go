@@ -19,8 +19,8 @@ import (
 
 const (
 	requestTimeout = 30 * time.Second
-	loadTimeout    = 5 * time.Minute
-	healthTimeout  = 8 * time.Second // more than a HEALTHCHECK takes
+	loadTimeout    = 30 * time.Minute // of one image, on a slow line
+	healthTimeout  = 8 * time.Second  // more than a HEALTHCHECK takes
 	underWayPause  = 100 * time.Millisecond
 )
 
@@ -30,7 +30,7 @@ type engine struct {
 }
 
 func connect(ctx context.Context, host Host, log *slog.Logger) (*engine, error) {
-	connection, err := docker.New(host.DockerHost(), log)
+	connection, err := engineOf(host, log)
 	if err != nil {
 		return nil, fmt.Errorf("host %s: %w", host.IP(), err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/dokkaa/dokkaa/dokkaacfg/provision"
 	"github.com/dokkaa/dokkaa/internal/state"
 )
 
@@ -28,8 +29,8 @@ type Installation struct {
 	Cluster string // name
 	Hosts   []Host
 	Images  string // directory
-	// SecretKey is the file of the key that the cluster's secrets are encrypted with, on each of
-	// the hosts; "" for none.
+	// SecretKey is the file of the key that the cluster's secrets are encrypted with, here and on
+	// each of the hosts, unless they are reached over SSH; "" for none.
 	SecretKey string
 	// AmbassadorMode is the ambassadors' AMBASSADOR_MODE; "" leaves it.
 	AmbassadorMode string
@@ -58,7 +59,7 @@ type installation struct {
 
 func newInstallation(o Installation, p *progress) *installation {
 	return &installation{
-		cluster: o.Cluster, hosts: o.Hosts, images: o.Images, progress: p, key: keyFile{path: o.SecretKey},
+		cluster: o.Cluster, hosts: o.Hosts, images: o.Images, progress: p, key: keyFile{path: o.SecretKey, onHost: o.SecretKey},
 		ambassadorMode: o.AmbassadorMode,
 		log:            cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
 		engines:        map[netip.Addr]*engine{},
@@ -68,6 +69,12 @@ func newInstallation(o Installation, p *progress) *installation {
 func (i *installation) install(ctx context.Context) error {
 	if len(i.hosts) == 0 {
 		return errors.New("there are no hosts")
+	}
+	if _, ok := i.hosts[0].(hostedHost); ok && i.key.path != "" {
+		i.key.onHost = provision.SecretKeyFile
+	}
+	if err := i.provision(ctx); err != nil {
+		return err
 	}
 	for _, host := range i.hosts {
 		engine, err := connect(ctx, host, i.log)
@@ -89,6 +96,22 @@ func (i *installation) install(ctx context.Context) error {
 		return err
 	}
 	return i.waitLeases(ctx)
+}
+
+// provision makes machines of an operator's or a provider's ready.
+func (i *installation) provision(ctx context.Context) error {
+	all := addresses(i.hosts)
+	return i.onEach(ctx, func(ctx context.Context, host Host) error {
+		machine, ok := host.(hostedHost)
+		if !ok {
+			return nil
+		}
+		err := machine.provision(ctx, all, i.key.path, func(did string) { i.progress.done("host %s: %s", machine.Name, did) })
+		if err != nil {
+			return fmt.Errorf("prepare host %s: %w", machine.Name, err)
+		}
+		return nil
+	})
 }
 
 // refuseForeign fails before anything is changed, if a container that is not ours has a name
@@ -232,7 +255,7 @@ func (i *installation) logEnd(ctx context.Context, host Host, name string) strin
 
 // waitLeases waits until every host's conductor has its lease.
 func (i *installation) waitLeases(ctx context.Context) error {
-	keys, err := openKeys(addresses(i.hosts), i.log)
+	keys, err := openKeys(i.hosts, i.log)
 	if err != nil {
 		return err
 	}

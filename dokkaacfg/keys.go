@@ -27,17 +27,17 @@ const (
 )
 
 // openKeys returns the cluster's keys, read through the gateway of whichever host answers.
-func openKeys(hosts []netip.Addr, log *slog.Logger) (*store.Store, error) {
+func openKeys(hosts []Host, log *slog.Logger) (*store.Store, error) {
 	var endpoints []string
 	for _, host := range hosts {
-		endpoints = append(endpoints, gatewayURL(host))
+		endpoints = append(endpoints, gatewayURL(host.IP()))
 	}
-	return openEndpoints(endpoints, log, readTimeout)
+	return openEndpoints(endpoints, dialTo(hosts), log, readTimeout)
 }
 
-func openEndpoints(endpoints []string, log *slog.Logger, timeout time.Duration) (*store.Store, error) {
+func openEndpoints(endpoints []string, dial dialFunc, log *slog.Logger, timeout time.Duration) (*store.Store, error) {
 	keys, err := store.New(store.Options{
-		Endpoints: endpoints, Log: log,
+		Endpoints: endpoints, Dial: dial, Log: log,
 		// A person waits: a host that is down costs this much, once.
 		TryTimeout: time.Second, Timeout: timeout,
 	})
@@ -72,7 +72,7 @@ func (s *session) withKeys(ctx context.Context, timeout time.Duration, f func(co
 	for _, host := range hosts {
 		endpoints = append(endpoints, s.gateway(host.IP()))
 	}
-	keys, err := openEndpoints(endpoints, s.log, timeout)
+	keys, err := openEndpoints(endpoints, dialTo(hosts), s.log, timeout)
 	if err != nil {
 		return err
 	}

@@ -106,14 +106,14 @@ func TestUpGrowsACluster(t *testing.T) {
 			t.Errorf("host %s is lost: %s", host.IP, host.Reason)
 		}
 	}
-	if list, err := listMembers(t.Context(), []netip.Addr{cluster.Host(3).IP()}); err != nil || len(list) != 3 {
+	if list, err := (etcdAPI{[]netip.Addr{cluster.Host(3).IP()}, dialTo(nil)}).list(t.Context()); err != nil || len(list) != 3 {
 		t.Errorf("etcd's members are %v, %v; want 3", list, err)
 	}
 	// Any host's gateway has the key, also with the first host gone.
 	if err := cluster.Host(1).PowerOff(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	keys, err := openKeys([]netip.Addr{cluster.Host(1).IP(), cluster.Host(3).IP()}, slog.New(slog.DiscardHandler))
+	keys, err := openKeys([]Host{cluster.Host(1), cluster.Host(3)}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

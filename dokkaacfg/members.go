@@ -85,8 +85,9 @@ func (i *installation) existingMembers(ctx context.Context) (members, error) {
 // started, by an earlier attempt, is started only.
 func (i *installation) joinEtcd(ctx context.Context, host Host, running []netip.Addr) error {
 	var list []etcdMember
+	etcd := etcdAPI{members: running, dial: dialTo(i.hosts)}
 	err := i.until(ctx, func(ctx context.Context) (err error) {
-		list, err = addMember(ctx, running, host.IP())
+		list, err = etcd.add(ctx, host.IP())
 		return err
 	})
 	if err != nil {
@@ -115,9 +116,15 @@ type etcdMember struct {
 	PeerURLs []string `json:"peerURLs"`
 }
 
-// addMember adds a member, if it is not one, and returns all members.
-func addMember(ctx context.Context, running []netip.Addr, host netip.Addr) ([]etcdMember, error) {
-	list, err := listMembers(ctx, running)
+// etcdAPI is etcd itself, at those of its members that run.
+type etcdAPI struct {
+	members []netip.Addr
+	dial    dialFunc
+}
+
+// add adds a member, if it is not one, and returns all members.
+func (e etcdAPI) add(ctx context.Context, host netip.Addr) ([]etcdMember, error) {
+	list, err := e.list(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -129,36 +136,37 @@ func addMember(ctx context.Context, running []netip.Addr, host netip.Addr) ([]et
 	if err != nil {
 		return nil, err
 	}
-	if err := askMembers(ctx, running, http.MethodPost, body, nil); err != nil {
+	if err := e.ask(ctx, http.MethodPost, body, nil); err != nil {
 		return nil, err
 	}
-	list, err = listMembers(ctx, running)
+	list, err = e.list(ctx)
 	if err == nil && !slices.ContainsFunc(list, is) {
 		err = errors.New("etcd does not list it yet")
 	}
 	return list, err
 }
 
-func listMembers(ctx context.Context, running []netip.Addr) ([]etcdMember, error) {
+func (e etcdAPI) list(ctx context.Context) ([]etcdMember, error) {
 	var reply struct{ Members []etcdMember }
-	err := askMembers(ctx, running, http.MethodGet, nil, &reply)
+	err := e.ask(ctx, http.MethodGet, nil, &reply)
 	return reply.Members, err
 }
 
-// askMembers sends a request to the first member that takes it.
-func askMembers(ctx context.Context, running []netip.Addr, method string, body []byte, reply any) error {
+// ask sends a request to the first member that takes it.
+func (e etcdAPI) ask(ctx context.Context, method string, body []byte, reply any) error {
 	// Longer than etcd itself waits for a majority.
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	client := http.Client{Transport: &http.Transport{DialContext: e.dial, DisableKeepAlives: true}}
 	var failures []error
-	for _, member := range running {
+	for _, member := range e.members {
 		url := fmt.Sprintf("http://%s:2379/v2/members", member)
 		req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 		if err != nil {
 			return err
 		}
 		req.Header.Set("Content-Type", "application/json")
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := client.Do(req)
 		if err != nil {
 			failures = append(failures, err)
 			continue

@@ -81,7 +81,11 @@ func (o *ownEngine) maxScale() int { return 1 }
 func (o *ownEngine) up(context.Context, int, *progress) ([]Host, error) { return []Host{o}, nil }
 
 func (o *ownEngine) hosts(ctx context.Context) ([]Host, error) {
-	containers, err := o.containers(ctx)
+	client, err := o.engine.Client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	containers, err := ourContainers(ctx, client)
 	if err != nil || len(containers) == 0 {
 		return nil, err
 	}
@@ -102,10 +106,5 @@ func (o *ownEngine) down(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range remains {
-		if err := r.remove(ctx); err != nil && !docker.IsNotFound(err) {
-			return fmt.Errorf("remove %s: %w", r.what, err)
-		}
-	}
-	return nil
+	return removeAll(ctx, remains)
 }

@@ -41,8 +41,10 @@ func chooseProvider(c commandLine, log *slog.Logger) (provider, error) {
 		return chooseLocal(c, log)
 	case "digitalocean":
 		return chooseDigitalOcean(c, log)
+	case "ssh":
+		return chooseGiven(c, log)
 	}
-	return nil, usageError{fmt.Sprintf("provider %q is not supported by this version; there are: local, digitalocean", c.Provider)}
+	return nil, usageError{fmt.Sprintf("provider %q is not supported by this version; there are: local, digitalocean, ssh", c.Provider)}
 }
 
 func addresses(hosts []Host) []netip.Addr {

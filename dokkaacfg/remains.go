@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	dockerclient "github.com/fsouza/go-dockerclient"
+
+	"github.com/dokkaa/dokkaa/internal/docker"
 )
 
 // remain is something of ours on an engine that is not ours alone.
@@ -15,15 +17,45 @@ type remain struct {
 	remove func(context.Context) error
 }
 
-// remains is all that is to be removed from the engine, in the order in which it can be.
+// remains is all that is to be removed, in the order in which it can be.
 func (o *ownEngine) remains(ctx context.Context) ([]remain, error) {
-	client, err := o.engine.Client(ctx)
+	all, err := remainsOn(ctx, o.engine)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(o.keep); err == nil {
+		all = append(all, remain{what: "directory " + o.keep, remove: func(context.Context) error { return os.RemoveAll(o.keep) }})
+	}
+	return all, nil
+}
+
+// removeRemains removes all that is ours from an engine. What goes meanwhile is no error.
+func removeRemains(ctx context.Context, engine *docker.Engine) error {
+	remains, err := remainsOn(ctx, engine)
+	if err != nil {
+		return err
+	}
+	return removeAll(ctx, remains)
+}
+
+func removeAll(ctx context.Context, remains []remain) error {
+	for _, r := range remains {
+		if err := r.remove(ctx); err != nil && !docker.IsNotFound(err) {
+			return fmt.Errorf("remove %s: %w", r.what, err)
+		}
+	}
+	return nil
+}
+
+// remainsOn is all that is ours on an engine.
+func remainsOn(ctx context.Context, engine *docker.Engine) ([]remain, error) {
+	client, err := engine.Client(ctx)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	all, err := o.remainingContainers(ctx, client)
+	all, err := remainingContainers(ctx, client)
 	if err != nil {
 		return nil, err
 	}
@@ -34,18 +66,11 @@ func (o *ownEngine) remains(ctx context.Context) ([]remain, error) {
 		}
 		all = append(all, more...)
 	}
-	if _, err := os.Stat(o.keep); err == nil {
-		all = append(all, remain{what: "directory " + o.keep, remove: func(context.Context) error { return os.RemoveAll(o.keep) }})
-	}
 	return all, nil
 }
 
-// containers are the daemons, the conductor's helpers, and all that it runs.
-func (o *ownEngine) containers(ctx context.Context) ([]dockerclient.APIContainers, error) {
-	client, err := o.engine.Client(ctx)
-	if err != nil {
-		return nil, err
-	}
+// ourContainers are the daemons, the conductor's helpers, and all that it runs.
+func ourContainers(ctx context.Context, client *dockerclient.Client) ([]dockerclient.APIContainers, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var all []dockerclient.APIContainers
@@ -62,8 +87,8 @@ func (o *ownEngine) containers(ctx context.Context) ([]dockerclient.APIContainer
 	return all, nil
 }
 
-func (o *ownEngine) remainingContainers(ctx context.Context, client *dockerclient.Client) ([]remain, error) {
-	containers, err := o.containers(ctx)
+func remainingContainers(ctx context.Context, client *dockerclient.Client) ([]remain, error) {
+	containers, err := ourContainers(ctx, client)
 	var all []remain
 	for _, c := range containers {
 		all = append(all, remain{
@@ -74,14 +99,15 @@ func (o *ownEngine) remainingContainers(ctx context.Context, client *dockerclien
 	return all, err
 }
 
+// remainingVolumes are etcd's and those that the conductor made for manifests.
 func remainingVolumes(ctx context.Context, client *dockerclient.Client) ([]remain, error) {
-	volumes, err := client.ListVolumes(dockerclient.ListVolumesOptions{Filters: map[string][]string{"name": {etcdVolume}}, Context: ctx})
+	volumes, err := client.ListVolumes(dockerclient.ListVolumesOptions{Context: ctx})
 	if err != nil {
 		return nil, fmt.Errorf("list volumes: %w", err)
 	}
 	var all []remain
 	for _, volume := range volumes {
-		if volume.Name != etcdVolume { // the filter takes a part of the name for it
+		if _, made := volume.Labels[volumeLabel]; !made && volume.Name != etcdVolume {
 			continue
 		}
 		all = append(all, remain{what: "volume " + volume.Name, remove: func(ctx context.Context) error {

@@ -25,7 +25,7 @@ func newRoot(p *invocation) *cobra.Command {
 		newStartCommand(p), newRestartCommand(p), newRollbackCommand(p), newRmCommand(p), newWaitCommand(p), newPromoteCommand(p))
 	addGroup(root, "parts", "Hosts, and what containers use:", newHostCommand(p), newVolumeCommand(p), newSecretCommand(p), newConfigCommand(p))
 	flags := root.PersistentFlags()
-	flags.StringVar(&p.Provider, "provider", "local", "where the hosts are: local, digitalocean")
+	flags.StringVar(&p.Provider, "provider", "local", "where the hosts are: local, digitalocean, ssh")
 	flags.StringVar(&p.Cluster, "cluster", "", "`name` of the cluster; default local, or dokkaa if its hosts are elsewhere")
 	flags.TextVar(&p.Subnet, "subnet", p.Subnet, "`network` of the virtual hosts; default 10.101.0.0/24. Two clusters on one machine need two")
 	flags.StringVar(&p.StateDir, "state-dir", "/var/lib/dokkaa", "`directory` of what is kept about clusters, one directory each")

@@ -77,9 +77,10 @@ func writeSynced(name string, data []byte) error {
 	return errors.Join(err, file.Sync(), file.Close())
 }
 
-// keyFile is a file with the cluster's key, the same on every host; the zero value is none.
+// keyFile is a file with the cluster's key; the zero value is none.
 type keyFile struct {
-	path   string
+	path   string // on this machine
+	onHost string // the same on every host
 	digest string // of its content
 }
 

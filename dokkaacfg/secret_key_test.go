@@ -49,7 +49,8 @@ func TestConductorHasTheKey(t *testing.T) {
 	hosts := addrs("10.0.0.1")
 	digests := map[string]bool{}
 	for range 2 {
-		key := keyFile{path: filepath.Join(t.TempDir(), secretKeyName)}
+		path := filepath.Join(t.TempDir(), secretKeyName)
+		key := keyFile{path: path, onHost: path}
 		if err := key.read(); err == nil {
 			t.Error("a key that is not there was read")
 		}

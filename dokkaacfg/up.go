@@ -21,13 +21,15 @@ func newUpCommand(p *invocation) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "up", Short: "Make the cluster, or bring it up to date; add hosts up to --scale",
 		Example: "dokkaacfg up --scale=3\ndokkaacfg up                     # what runs is left as it is, what is missing is started\n" +
-			"dokkaacfg --provider=digitalocean --cluster=web up --scale=2 --ssh-key=laptop --plan",
+			"dokkaacfg --provider=digitalocean --cluster=web up --scale=2 --ssh-key=laptop --plan\n" +
+			"dokkaacfg --provider=ssh --cluster=web up --host=root@192.0.2.1 --host=root@192.0.2.2",
 		Args: exactly(), RunE: p.run(c.Run),
 	}
 	cmd.Flags().IntVar(&c.Scale, "scale", 0, "`number` of hosts; default as many as there are, at least one")
 	cmd.Flags().StringVar(&c.Images, "images", defaultImages(), "`directory` of the images")
 	cmd.Flags().StringVar(&c.Mode, "ambassador-mode", "", "who connects containers: the ambassador (`proxy`), or the kernel what it can (kernel, auto); default as it is")
 	cmd.Flags().BoolVar(&c.Plan, "plan", false, "say what would be made and what it costs, and make nothing")
+	givenFlags(cmd, &p.Given)
 	digitalOceanFlags(cmd, &p.DigitalOcean)
 	return cmd
 }
@@ -48,10 +50,12 @@ func (u *upCommand) Run(ctx context.Context, s *session) error {
 	}
 	defer release()
 	p := newProgress(s.out)
-	if _, err := s.up(ctx, p, u.Scale, u.Images, u.Mode); err != nil {
+	hosts, err := s.up(ctx, p, u.Scale, u.Images, u.Mode)
+	if err != nil {
 		return err
 	}
 	p.say("the cluster is up after %s; dokkaacfg status shows it", p.total())
+	s.sayFirst(p, hosts)
 	return nil
 }
 
@@ -82,6 +86,17 @@ func (s *session) up(ctx context.Context, p *progress, scale int, images, mode s
 	}
 	i := newInstallation(Installation{Cluster: s.cluster, Hosts: hosts, Images: images, SecretKey: s.secretKeyFile(), Log: s.log, AmbassadorMode: mode}, p)
 	return hosts, i.install(ctx)
+}
+
+// sayFirst says how the first manifest gets onto a cluster that is reached over SSH.
+func (s *session) sayFirst(p *progress, hosts []Host) {
+	if len(hosts) == 0 {
+		return
+	}
+	if host, ok := hosts[0].(hostedHost); ok {
+		p.say("a first manifest: dokkaacfg --provider=%s --cluster=%s apply -f nginx.json, or with nothing but curl on a host:", s.provider.(*hosted).name, s.cluster)
+		p.say("ssh %s curl -L -XPUT --data-urlencode value@- http://127.0.0.1:%d/v2/keys/apps/dummy/nginx/manifest < nginx.json", host.login(), gatewayPort)
+	}
 }
 
 // scaleFor is how many hosts there should be after up was told scale.

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,8 @@ import (
 // DefaultHost is where an Engine listens that was told nothing else.
 const DefaultHost = "unix:///var/run/docker.sock"
 
+const dialTimeout = 5 * time.Second
+
 // newestAPI is the newest API version that was tried with this code.
 const newestAPI = "1.51"
 
@@ -31,6 +34,7 @@ const newestAPI = "1.51"
 // needs no Close: no connection is kept between two requests.
 type Engine struct {
 	host string
+	dial func(ctx context.Context) (net.Conn, error)
 	log  *slog.Logger
 	http *http.Client // for our own requests; the host part of their URLs is ignored
 
@@ -53,21 +57,40 @@ func New(host string, log *slog.Logger) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	return newEngine(host, func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, addr) }, log), nil
+}
+
+// NewThrough makes the connection to an Engine of another machine: dial connects from there, to the
+// Unix socket that is DefaultHost. What host says is for people.
+func NewThrough(host string, dial func(ctx context.Context, network, addr string) (net.Conn, error), log *slog.Logger) *Engine {
+	return newEngine(host, func(ctx context.Context) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		return dial(ctx, "unix", strings.TrimPrefix(DefaultHost, "unix://"))
+	}, log)
+}
+
+func newEngine(host string, dial func(context.Context) (net.Conn, error), log *slog.Logger) *Engine {
 	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, network, addr)
-		},
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		DisableKeepAlives: true,
 	}
 	return &Engine{
 		host:           host,
+		dial:           dial,
 		log:            log,
 		http:           &http.Client{Transport: transport},
 		connectTimeout: 10 * time.Second,
 		turn:           make(chan struct{}, 1),
-	}, nil
+	}
 }
+
+// dialer is what go-dockerclient connects with.
+type dialer func(context.Context) (net.Conn, error)
+
+// Dial connects to the Engine, whatever the arguments.
+func (d dialer) Dial(_, _ string) (net.Conn, error) { return d(context.Background()) }
 
 func parseHost(host string) (network, addr string, err error) {
 	u, err := url.Parse(host)
@@ -141,13 +164,13 @@ func (e *Engine) connect(ctx context.Context) (*dockerclient.Client, string, err
 	if err != nil {
 		return nil, "", err
 	}
-	client, err := dockerclient.NewVersionedClient(e.host, api)
+	client, err := dockerclient.NewVersionedClient(DefaultHost, api) // but see Dialer
 	if err != nil {
 		return nil, "", err
 	}
 	// Its own check would ask for the version once more, and without a deadline.
 	client.SkipServerVersionCheck = true
-	client.Dialer = &net.Dialer{Timeout: 5 * time.Second}
+	client.Dialer = dialer(e.dial)
 	return client, api, nil
 }
 

@@ -7,6 +7,7 @@
 package store
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -29,6 +30,8 @@ type Options struct {
 	Endpoints []string
 	Log       *slog.Logger
 	TLS       *tls.Config // for https endpoints, and makes https of those without a scheme
+	// Dial connects to an endpoint that this machine does not reach by itself; nil for the usual way.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Username and Password are shown to etcd, where it knows users.
 	Username, Password string
 
@@ -88,7 +91,7 @@ type endpoint struct {
 // New returns a store on the endpoints. It does no I/O; an error is about the options.
 func New(o Options) (*Store, error) {
 	o = o.withDefaults()
-	s := &Store{options: o, log: o.Log.With("component", "store"), transport: newTransport(o.TLS), born: time.Now()}
+	s := &Store{options: o, log: o.Log.With("component", "store"), transport: newTransport(o.TLS, o.Dial), born: time.Now()}
 	if len(o.Endpoints) == 0 {
 		return nil, errors.New("no etcd endpoint")
 	}
@@ -163,16 +166,19 @@ func parseEndpoint(address string, secure bool) (string, error) {
 
 // newTransport speaks HTTP/1.1, one request at a time and connection: an abandoned long poll
 // costs its connection, and nobody else's.
-func newTransport(secure *tls.Config) *http.Transport {
+func newTransport(secure *tls.Config, dial func(ctx context.Context, network, addr string) (net.Conn, error)) *http.Transport {
 	dialer := net.Dialer{
 		Timeout: 2 * time.Second,
 		// A host that is gone ends its long polls after 5 s.
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3},
 	}
+	if dial == nil {
+		dial = dialer.DialContext
+	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Transport{
-		DialContext:         dialer.DialContext, // and no proxy from the environment
+		DialContext:         dial, // and no proxy from the environment
 		TLSClientConfig:     secure.Clone(),
 		TLSHandshakeTimeout: 2 * time.Second,
 		Protocols:           protocols,

@@ -1,0 +1,222 @@
+package dokkaacfg
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/dokkaa/dokkaa/dokkaacfg/hosting"
+	"github.com/dokkaa/dokkaa/dokkaacfg/remote"
+	"github.com/dokkaa/dokkaa/internal/vhost"
+)
+
+// machines are hosts as an operator has them, and the operator's home.
+type machines struct {
+	*testing.T
+	cluster  *vhost.Cluster
+	machines []*vhost.Machine
+	trees    vhost.Trees
+	flags    []string
+	home     string
+	key      string // by which the operator is let in
+}
+
+// newMachines makes machines, the first of them with a Docker Engine, the others without one.
+func newMachines(t *testing.T, name, subnet string, n int) *machines {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("virtual hosts need root")
+	}
+	trees, err := vhost.MakeTrees(t.Context(), filepath.Join("..", "build", "machines"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := vhost.New(vhost.Options{Name: name, Subnet: netip.MustParsePrefix(subnet), Dir: filepath.Join(t.TempDir(), name)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	down := func() {
+		if err := c.Down(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	down() // after an earlier run that was killed
+	t.Cleanup(down)
+	m := &machines{T: t, cluster: c, home: t.TempDir(), flags: []string{"--provider=ssh", "--cluster=" + name, "--state-dir=" + t.TempDir()}}
+	t.Setenv("HOME", m.home)
+	t.Setenv("XDG_CONFIG_HOME", "")
+	t.Setenv("SSH_AUTH_SOCK", "")
+	m.trees, m.key = trees, m.writeKey()
+	for n := range n {
+		machine := c.Machine(n+1, trees)
+		if err := machine.PowerOn(t.Context(), vhost.MachineOptions{AuthorizedKeys: []string{m.key}, Engine: n == 0}); err != nil {
+			t.Fatal(err)
+		}
+		m.machines = append(m.machines, machine)
+	}
+	return m
+}
+
+// writeKey makes the operator's key, and returns what a host lets in by it.
+func (m *machines) writeKey() string {
+	m.Helper()
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		m.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		m.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		m.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(m.home, ".ssh"), 0o700); err != nil {
+		m.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(m.home, ".ssh", "id_ed25519"), pem.EncodeToMemory(block), 0o600); err != nil {
+		m.Fatal(err)
+	}
+	return string(ssh.MarshalAuthorizedKey(signer.PublicKey()))
+}
+
+// up is the command that makes the cluster of all machines.
+func (m *machines) up() []string {
+	args := []string{"up", "--images=" + builtImages}
+	for _, machine := range m.machines {
+		args = append(args, "--host=root@"+machine.IP().String())
+	}
+	return args
+}
+
+// call runs a command that has to work.
+func (m *machines) call(args ...string) string {
+	m.Helper()
+	return mustCall(m.T, append(m.flags, args...)...)
+}
+
+// on runs a script on a machine, beside dokkaacfg.
+func (m *machines) on(machine *vhost.Machine, script string) string {
+	m.Helper()
+	host := remote.New(hosting.Host{Name: machine.IP().String(), SSH: machine.SSH(), User: "root"}, remote.NewHostKeys(filepath.Join(m.home, "known_hosts")))
+	defer host.Close()
+	out, err := host.Run(m.Context(), script, nil)
+	if err != nil {
+		m.Fatal(err)
+	}
+	return strings.TrimSpace(out)
+}
+
+// crawls waits until the crawler gets another page of nginx.
+func (m *machines) crawls() {
+	m.Helper()
+	const script = `docker logs --since 3s nginx-and-crawler---crawler 2>&1 || true`
+	err := poll(m.Context(), time.Minute, func(context.Context) error {
+		for _, machine := range m.machines {
+			if strings.Contains(m.on(machine, script), "Welcome") {
+				return nil
+			}
+		}
+		return fmt.Errorf("no page\n%s", m.call("status"))
+	})
+	if err != nil {
+		m.Fatal(err)
+	}
+}
+
+// TestClusterOfGivenHosts makes a cluster of two machines, one of which runs Docker with settings of
+// its own already; looks at it from outside; restarts a host; and takes the cluster away again.
+func TestClusterOfGivenHosts(t *testing.T) {
+	m := newMachines(t, "cfgssh", "10.127.0.0/24", 2)
+	first, second := m.machines[0], m.machines[1]
+	const settings = `{"debug": false, "log-opts": {"max-size": "5m"}}`
+	m.on(first, "mkdir -p /etc/docker; echo '"+settings+"' >/etc/docker/daemon.json; docker volume create theirs")
+	out := m.call(m.up()...)
+	for _, want := range []string{"10.127.0.2: installed docker.io", "10.127.0.1: Docker Engine has live-restore, log-driver (", "ssh root@10.127.0.1 curl "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("up does not say %q:\n%s", want, out)
+		}
+	}
+	m.call("apply", "-f", manifests)
+	m.crawls()
+	m.isClosed()
+
+	if out := m.call("up", "--images="+builtImages); !strings.Contains(out, " 0 loaded now") || strings.Contains(out, "host 10.127.0.2: installed") || strings.Contains(out, "started") {
+		t.Errorf("up again does something:\n%s", out)
+	}
+	for _, machine := range m.machines {
+		if err := machine.Reboot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.crawls()
+	m.isClosed()
+
+	if out := m.call("down", "--yes"); !strings.Contains(out, "Not removed:\n  the hosts") {
+		t.Errorf("down says:\n%s", out)
+	}
+	const left = `docker ps -aq; docker image ls -q; docker volume ls -q; nft list tables | grep dokkaa || true; ls -d /etc/dokkaa /etc/systemd/system/*dokkaa* 2>/dev/null || true; cat /etc/docker/daemon.json 2>/dev/null || true`
+	if got := strings.Join(strings.Fields(m.on(first, left)), " "); got != `theirs { "debug": false, "log-opts": { "max-size": "5m" } }` {
+		t.Errorf("left on a host with settings of its own: %s", got)
+	}
+	if got := m.on(second, left); got != "" {
+		t.Errorf("left on a host without: %s", got)
+	}
+	if out := m.call("down", "--yes"); out != "There is nothing of cluster cfgssh.\n" {
+		t.Errorf("down again: %s", out)
+	}
+}
+
+// isClosed looks at the hosts from a machine beside them, which is not one of the cluster's.
+func (m *machines) isClosed() {
+	m.Helper()
+	outside := m.cluster.Machine(len(m.machines)+1, m.trees)
+	if err := outside.PowerOn(m.Context(), vhost.MachineOptions{AuthorizedKeys: []string{m.key}}); err != nil {
+		m.Fatal(err)
+	}
+	for _, machine := range m.machines {
+		ip := machine.IP().String()
+		m.on(outside, "ip route replace 172.30.0.0/16 via "+ip)
+		// All that listens beyond the host itself, and all that Docker publishes or connects.
+		listening := m.on(machine, `ss -Htln | awk '{print $4}' | grep -v '^127\.'
+			docker ps -q | xargs docker inspect --format '{{range $inside, $list := .NetworkSettings.Ports}}{{range $list}}{{.HostIp}}:{{.HostPort}} {{end}}{{end}}{{range .NetworkSettings.Networks}}{{if .IPAddress}}{{.IPAddress}}:80{{end}}{{end}}'`)
+		var group sync.WaitGroup
+		all := strings.Fields(listening)
+		for _, at := range all {
+			host, port, err := net.SplitHostPort(at)
+			if err != nil {
+				m.Fatal(err)
+			}
+			if host == "0.0.0.0" || host == "::" {
+				host = ip
+			}
+			group.Go(func() {
+				ctx, cancel := context.WithTimeout(m.Context(), time.Second)
+				defer cancel()
+				conn, err := outside.Dial(ctx, "tcp", net.JoinHostPort(host, port))
+				if err == nil {
+					conn.Close()
+				}
+				if (err == nil) != (port == "22") {
+					m.Errorf("from outside, %s of host %s: %v", at, ip, err)
+				}
+			})
+		}
+		group.Wait()
+		if len(all) < 4 {
+			m.Errorf("host %s has nothing but %q", ip, listening)
+		}
+	}
+}
