@@ -78,7 +78,7 @@ func newAmbassador(settings Settings, env daemon.Env, e engine) *Ambassador {
 	a.datagrams = udp.New(udp.Settings{Call: a.flow, Log: env.Log, Idle: settings.UDPTimeout,
 		Max: settings.MaxFlows, MaxPerSource: settings.MaxFlowsPerContainer})
 	a.listeners = newListeners(settings.PortRange, a.settings.listenOn(), a.callers.Wanted, a.accept, a.datagrams.Serve, a.metrics, env.Log)
-	a.post = handover.New(handover.Settings{Name: settings.Handover, Server: a.listeners, Ready: a.callers.Ready, Log: env.Log})
+	a.post = handover.New(handover.Settings{Name: settings.post(), Server: a.listeners, Ready: a.callers.Ready, Log: env.Log})
 	a.names = names.New(names.Settings{
 		Server:   func() (string, error) { return a.settings.nameServer(a.listeners.address()) },
 		MaxStale: settings.MaxStale, SlowStart: settings.SlowStart,

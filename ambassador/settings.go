@@ -1,6 +1,7 @@
 package ambassador
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -23,7 +24,7 @@ type Settings struct {
 	MaxConnections             int           `name:"max-connections" env:"MAX_CONNECTIONS" default:"10000" help:"Connections open at a time; further ones are refused."`
 	MaxConnectionsPerContainer int           `name:"max-connections-per-container" env:"MAX_CONNECTIONS_PER_CONTAINER" default:"1000" help:"Those of one container; further ones of it are refused."`
 	IdleTimeout                time.Duration `name:"idle-timeout" env:"IDLE_TIMEOUT" default:"0" help:"End a connection that carried nothing for so long; 0: never, a dead peer is noticed by keep-alive."`
-	Handover                   string        `name:"handover" env:"HANDOVER" default:"dokkaa-ambassador" help:"Ambassadors of one host that have the same name here take over from each other."`
+	Handover                   string        `name:"handover" env:"HANDOVER" default:"dokkaa-ambassador" hidden:"" help:"Ambassadors that listen at the same place take over from each other if they have the same name here; for tests."`
 	UDPTimeout                 time.Duration `name:"udp-timeout" env:"UDP_TIMEOUT" default:"60s" help:"Forget a flow of datagrams that carried nothing for so long."`
 	MaxFlows                   int           `name:"max-flows" env:"MAX_FLOWS" default:"10000" help:"Flows of datagrams at a time, one for each address and port of a container; a further one takes the place of the quietest."`
 	MaxFlowsPerContainer       int           `name:"max-flows-per-container" env:"MAX_FLOWS_PER_CONTAINER" default:"1000" help:"Those of one container."`
@@ -78,6 +79,15 @@ func (s *Settings) listenOn() func() ([]netip.Addr, error) {
 		addr, err := netip.ParseAddr(s.ListenAddr)
 		return []netip.Addr{addr.Unmap()}, err
 	}
+}
+
+// post is the name by which ambassadors know each other that listen at the same place, "" if nobody
+// is to take over.
+func (s *Settings) post() string {
+	if s.Handover == "" {
+		return ""
+	}
+	return s.Handover + "/" + cmp.Or(s.ListenAddr, s.Interface)
 }
 
 // nameServer is the address of the name server, given the address listened on.
