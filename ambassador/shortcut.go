@@ -133,6 +133,9 @@ func (s *shortcut) Service(ctx context.Context, name string) kernel.Service {
 	if err != nil {
 		return kernel.Service{Why: err.Error()}
 	}
+	if !pool.Settled(time.Now()) {
+		return kernel.Service{Why: "an instance is new, and gets its share little by little"}
+	}
 	var service kernel.Service
 	for _, e := range pool.Status() {
 		if e.SetAside {

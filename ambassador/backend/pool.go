@@ -126,6 +126,12 @@ func (p *Pool) Contains(addr netip.AddrPort) bool {
 	return slices.ContainsFunc(p.members, func(m member) bool { return m.Addr == addr })
 }
 
+// Settled says whether all endpoints have their whole share: none is in its slow start.
+func (p *Pool) Settled(now time.Time) bool {
+	at := now.Sub(p.epoch)
+	return !slices.ContainsFunc(p.members, func(m member) bool { return p.warmth(&m, at) < 1 })
+}
+
 // Status is how an endpoint fares.
 type Status struct {
 	Endpoint

@@ -19,7 +19,7 @@ const (
 	passEvery   = 100 * time.Millisecond
 	askEvery    = 200 * time.Millisecond // for the instances of each service; most answers are at hand
 	lookEvery   = time.Second            // for what changes seldom, and what the kernel counted
-	retryAfter  = 5 * time.Second        // the kernel did not take the rules
+	retryAfter  = time.Second            // the kernel did not do what it was told
 	askTimeout  = 2 * time.Second
 	asksAtOnce  = 16
 	forgetAfter = 10 * time.Minute // a withdrawn instance whose connections carry nothing
@@ -150,6 +150,7 @@ func (p *Path) pass(now time.Time) {
 	err := p.write(gateway, now)
 	if err != nil {
 		p.pause = now.Add(retryAfter)
+		p.table.written = false // somebody may have removed it
 	}
 	p.note(err)
 }

@@ -384,3 +384,23 @@ func TestManyInstances(t *testing.T) {
 	t.Logf("one service changed: %v", time.Since(begun))
 	w.expect(c, "shop")
 }
+
+// TestLinksAndServicesChange, all in one transaction.
+func TestLinksAndServicesChange(t *testing.T) {
+	w := newWorld(t)
+	c, a, b := w.container("172.30.0.2"), w.instance("172.30.0.4", "a"), w.instance("172.30.0.5", "b")
+	caller := w.caller(c, "one")
+	services := map[string]Service{"one": serviceOf(a), "two": serviceOf(b)}
+	for range 3 {
+		caller.Links[dialled] = "one"
+		w.apply([]Caller{caller}, services)
+		w.expect(c, "a")
+		caller.Links[dialled] = "two"
+		w.apply([]Caller{caller}, services)
+		w.expect(c, "b")
+		services["one"], services["two"] = services["two"], services["one"]
+		w.apply([]Caller{caller}, services)
+		w.expect(c, "a")
+		services["one"], services["two"] = services["two"], services["one"]
+	}
+}

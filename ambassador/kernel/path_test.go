@@ -1,0 +1,232 @@
+//go:build linux
+
+package kernel
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// fakeSource is an ambassador.
+type fakeSource struct {
+	mu         sync.Mutex
+	away       bool // another serves
+	containers []Container
+	services   map[string]Service
+	docker     map[string]netip.Addr // what Docker says, by ID
+	failed     []Instance
+	carried    Traffic
+	open       int
+}
+
+func (f *fakeSource) Gateway() (netip.Addr, bool) { return netip.MustParseAddr(gateway), !f.away }
+func (f *fakeSource) Containers() []Container     { return f.containers }
+
+func (f *fakeSource) Service(_ context.Context, name string) Service {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.services[name]
+}
+
+func (f *fakeSource) Address(_ context.Context, id string) (netip.Addr, error) {
+	if addr, ok := f.docker[id]; ok {
+		return addr, nil
+	}
+	return netip.Addr{}, errors.New("no such container")
+}
+
+func (f *fakeSource) Failed(i Instance) { f.failed = append(f.failed, i) }
+
+func (f *fakeSource) Carried(_ Instance, more Traffic, open int) {
+	f.carried.Opened += more.Opened
+	f.carried.Up += more.Up
+	f.carried.Down += more.Down
+	f.open = open
+}
+
+// route is a world with a path, and a caller that is linked to an instance.
+type route struct {
+	*world
+	*fakeSource
+	path         *Path
+	caller, shop *container
+	now          time.Time
+}
+
+func newRoute(t *testing.T) *route {
+	r := &route{world: newWorld(t), fakeSource: &fakeSource{docker: make(map[string]netip.Addr)}, now: time.Now()}
+	r.world.caller(r.container("172.30.0.9"), "") // somebody else
+	r.caller, r.shop = r.container("172.30.0.2"), r.instance("172.30.0.4", "shop")
+	r.world.port(r.caller)
+	r.add("caller", r.caller, map[uint16]string{dialled: "shop"}, nil)
+	r.add("shop", r.shop, nil, map[netip.AddrPort]uint16{r.shop.announced(): inside})
+	r.services = map[string]Service{"shop": serviceOf(r.shop)}
+	r.path = NewPath(Settings{Bridge: "dokkaa", Ports: [2]uint16{10000, 10100}, Limit: 1000}, r.fakeSource,
+		slog.New(slog.NewTextHandler(t.Output(), nil)))
+	t.Cleanup(func() { r.mustIn(func() error { r.path.rest(); return nil }) })
+	return r
+}
+
+func (r *route) add(id string, c *container, links map[uint16]string, published map[netip.AddrPort]uint16) {
+	r.containers = append(r.containers, Container{ID: id, Addr: c.addr, Links: links, Published: published})
+	r.docker[id] = c.addr
+}
+
+// round has the path do everything once, so much later.
+func (r *route) round(later time.Duration) {
+	r.now = r.now.Add(later)
+	r.mustIn(func() error {
+		r.path.bind(r.t.Context())
+		r.path.ask(r.t.Context())
+		r.path.pass(r.now)
+		return nil
+	})
+}
+
+func TestPathFollowsWhatIsKnown(t *testing.T) {
+	r := newRoute(t)
+	r.expect(r.caller, listener)
+	r.round(0)
+	if err := r.path.Ready(); err != nil {
+		t.Fatal(err)
+	}
+	r.expect(r.caller, "shop")
+	if s := r.path.Status(); len(s.Services) != 1 || s.Links != 1 || s.Callers != 2 || s.Error != "" {
+		t.Errorf("status %+v", s)
+	}
+	r.round(time.Second)
+	if r.carried.Opened != 1 || r.carried.Up == 0 || r.carried.Down == 0 {
+		t.Errorf("carried %+v", r.carried)
+	}
+	r.services["shop"] = Service{}
+	r.round(100 * time.Millisecond)
+	r.expect(r.caller, listener)
+	if s := r.path.Status(); s.Not["shop"] != WhyNone {
+		t.Errorf("status %+v", s)
+	}
+	r.services["shop"] = serviceOf(r.shop)
+	r.round(100 * time.Millisecond)
+	r.expect(r.caller, "shop")
+	r.away = true
+	r.round(100 * time.Millisecond)
+	r.expect(r.caller, listener)
+	if tables := strings.Join(r.nft("list", "tables"), ", "); strings.Contains(tables, tablePrefix) {
+		t.Errorf("the tables are %s", tables)
+	}
+}
+
+// TestOnlyDockerSaysWhoseAPortIs: an address alone does not.
+func TestOnlyDockerSaysWhoseAPortIs(t *testing.T) {
+	r := newRoute(t)
+	delete(r.docker, "caller") // it ended, and the list does not know yet
+	r.round(0)
+	r.expect(r.caller, listener)
+	r.docker["caller"] = netip.MustParseAddr("172.30.0.77")
+	r.round(time.Second)
+	r.expect(r.caller, listener)
+	r.docker["caller"] = r.caller.addr
+	r.round(time.Second)
+	r.expect(r.caller, "shop")
+	r.end(r.caller)
+	r.caller = r.container("172.30.0.2") // it is another one's now, which nobody told
+	r.world.port(r.caller)
+	delete(r.docker, "caller")
+	r.round(time.Second)
+	r.expect(r.caller, listener)
+}
+
+func TestPathTellsOfFailures(t *testing.T) {
+	r := newRoute(t)
+	empty := r.container("172.30.0.5")
+	r.announce(empty)
+	r.add("empty", empty, nil, map[netip.AddrPort]uint16{empty.announced(): inside})
+	r.services["shop"] = serviceOf(empty)
+	r.round(0)
+	answer := r.callLater()
+	time.Sleep(50 * time.Millisecond)
+	r.round(100 * time.Millisecond)
+	if len(r.failed) != 1 || r.failed[0].Announced != empty.announced() {
+		t.Errorf("failed: %v", r.failed)
+	}
+	r.services["shop"] = Service{Why: "it failed"}
+	r.round(100 * time.Millisecond)
+	if who := <-answer; who != listener {
+		t.Errorf("answered by %s", who)
+	}
+}
+
+func TestPathTellsOfSilence(t *testing.T) {
+	r := newRoute(t)
+	r.shop.nft("add table ip t; add chain ip t c { type filter hook input priority 0; policy drop; }")
+	r.round(0)
+	answer := r.callLater()
+	time.Sleep(50 * time.Millisecond)
+	r.round(time.Second)
+	if len(r.failed) != 0 {
+		t.Errorf("failed too early: %v", r.failed)
+	}
+	r.round(time.Second)
+	if len(r.failed) != 1 || r.failed[0].Announced != r.shop.announced() {
+		t.Errorf("failed: %v", r.failed)
+	}
+	r.services["shop"] = Service{Why: "it is silent"}
+	r.round(100 * time.Millisecond)
+	if who := <-answer; who != listener {
+		t.Errorf("answered by %s", who)
+	}
+}
+
+// TestOpenConnectionsAreCounted, also of an instance that is withdrawn.
+func TestOpenConnectionsAreCounted(t *testing.T) {
+	r := newRoute(t)
+	r.round(0)
+	conn, _, err := r.caller.dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.round(time.Second)
+	if r.open != 1 {
+		t.Errorf("%d are open, want 1", r.open)
+	}
+	r.services["shop"] = Service{}
+	r.round(time.Second)
+	if r.open != 1 {
+		t.Errorf("%d are open, want 1", r.open)
+	}
+	conn.Close()
+	time.Sleep(50 * time.Millisecond)
+	r.round(time.Second)
+	if r.open != 0 {
+		t.Errorf("%d are open, want none", r.open)
+	}
+}
+
+// TestTableThatSomebodyRemovedIsWrittenAgain as after a flush of all rules.
+func TestTableThatSomebodyRemovedIsWrittenAgain(t *testing.T) {
+	r := newRoute(t)
+	r.round(0)
+	r.nft("delete", "table", "ip", r.path.table.table.Name)
+	r.expect(r.caller, listener)
+	r.round(time.Second) // notices
+	r.round(retryAfter)
+	r.expect(r.caller, "shop")
+}
+
+// callLater calls, and tells who answered.
+func (r *route) callLater() <-chan string {
+	answer := make(chan string, 1)
+	go func() {
+		who, err := r.caller.call()
+		if err != nil {
+			who = err.Error()
+		}
+		answer <- who
+	}()
+	return answer
+}
