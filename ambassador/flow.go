@@ -33,6 +33,7 @@ type flow struct {
 	asked   atomic.Int64                    // when Docker was, since the flow began
 	service string                          // DNS name that it may reach, likewise
 	name    string                          // of its endpoints
+	loyal   string                          // whom to give the same endpoint each time, "" if any will do
 
 	pool     *backend.Pool // that has the endpoint
 	choice   backend.Choice
@@ -96,7 +97,7 @@ func (f *flow) Choose() (netip.AddrPort, bool) {
 func (f *flow) choose(pool *backend.Pool) bool {
 	f.release()
 	now := time.Now()
-	choice, ok := pool.Choose("", nil, now)
+	choice, ok := pool.Choose(f.loyal, nil, now)
 	if !ok {
 		return false
 	}
@@ -144,6 +145,9 @@ func (f *flow) identify(ctx context.Context) error {
 		return errNoLink
 	}
 	f.name = names.Datagrams(f.service)
+	if who.Sticky[f.port] {
+		f.loyal = who.ID
+	}
 	f.asked.Store(int64(time.Since(f.began)))
 	f.who.Store(who)
 	return nil

@@ -3,8 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -78,17 +76,7 @@ type loadReport struct {
 // loader starts what makes the load. Its image is made here, so that all hosts have the same.
 func (c *cluster) loader() {
 	c.t.Helper()
-	dir := c.t.TempDir()
-	c.run("env", "CGO_ENABLED=0", "go", "build", "-C", root, "-o", filepath.Join(dir, "loader"), "./test/e2e/loader")
-	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte("FROM scratch\nCOPY loader /loader\nENTRYPOINT [\"/loader\"]\n"), 0o644); err != nil {
-		c.t.Fatal(err)
-	}
-	c.mustDocker(1, "build", "-q", "-t", "test/loader", dir)
-	file := filepath.Join(dir, "loader.tar")
-	c.mustDocker(1, "save", "-o", file, "test/loader")
-	for n := 2; n <= c.scale; n++ {
-		c.mustDocker(n, "load", "-i", file)
-	}
+	c.buildOnAll("loader")
 	c.put(1, "loader", `{"image": "test/loader", "links": ["web"], "constraints": ["host.ip == `+c.ip(1)+`"]}`)
 	c.healthy(10*time.Second, "loader", 1)
 	c.eventually(10*time.Second, "there is load", func() error {
