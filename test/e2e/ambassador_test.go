@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -79,4 +80,30 @@ func (c *cluster) healthyContainer(name string) {
 		_, err := c.docker(1, "exec", name, "/ambassador", "--healthcheck")
 		return err
 	})
+}
+
+// staysWithOne has a container with two links to one service, one of which is sticky.
+func (c *cluster) staysWithOne() {
+	c.put(1, "loyal", `{"image": "dockerfile/ubuntu", "links": [{"to": "nginx", "sticky": true}, {"to": "nginx", "as": "any"}],
+		"command": ["/bin/bash", "-c", "while true; do sleep 1; done"], "stop_grace_period": "1s"}`)
+	c.healthy(15*time.Second, "loyal", 1)
+	loyal := c.one("loyal")
+	forty := func(link string) []string {
+		c.t.Helper()
+		from := servers(c.mustDocker(loyal.host, "exec", loyal.id, "/bin/bash", "-c",
+			"for i in {1..40}; do curl -sS --max-time 2 http://$SERVICE_"+link+"_ADDR:$SERVICE_"+link+"_PORT; done"))
+		if len(from) != 40 {
+			c.t.Errorf("%d pages of 40", len(from))
+		}
+		slices.Sort(from)
+		return slices.Compact(from)
+	}
+	if got := forty("NGINX"); len(got) != 1 {
+		c.t.Errorf("the sticky link led to %v", got)
+	}
+	if got := forty("ANY"); len(got) != 4 {
+		c.t.Errorf("the other one led to %v", got)
+	}
+	c.remove(1, "loyal")
+	c.gone(30*time.Second, "loyal")
 }

@@ -156,13 +156,17 @@ func (c *cluster) pages(crawler instance, since time.Time) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var servers []string
-	for line := range strings.Lines(out) {
+	return servers(out), nil
+}
+
+// servers are the hostnames in the demo's pages.
+func servers(pages string) (hostnames []string) {
+	for line := range strings.Lines(pages) {
 		if rest, found := strings.CutPrefix(strings.TrimSpace(line), "<p>This page was served by "); found {
-			servers = append(servers, strings.TrimSuffix(rest, ".</p>"))
+			hostnames = append(hostnames, strings.TrimSuffix(rest, ".</p>"))
 		}
 	}
-	return servers, nil
+	return hostnames
 }
 
 // crawls waits until the crawler sees a page that was served after now.
