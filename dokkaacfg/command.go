@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -54,10 +55,13 @@ type session struct {
 	out      io.Writer
 	log      *slog.Logger
 	gateway  func(netip.Addr) string // where a host's keys are
+
+	hostClient *http.Client
 }
 
-// close ends what the provider has open.
+// close ends what the session and its provider have open.
 func (s *session) close() {
+	s.hostClient.CloseIdleConnections()
 	if p, ok := s.provider.(interface{ close() }); ok {
 		p.close()
 	}
@@ -134,8 +138,11 @@ func openSession(p *invocation) (*session, error) {
 		gateway: gatewayURL,
 	}
 	var err error
-	s.provider, err = chooseProvider(p.commandLine, s.log)
-	return s, err
+	if s.provider, err = chooseProvider(p.commandLine, s.log); err != nil {
+		return nil, err
+	}
+	s.hostClient = newHostClient(s.provider)
+	return s, nil
 }
 
 // defaultCluster is the name of a cluster that was given none.

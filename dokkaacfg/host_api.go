@@ -11,16 +11,25 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dokkaa/dokkaa/internal/state"
 )
 
-// hostClient asks hosts for what etcd does not hold. A log has no end, so only its beginning has a
-// deadline.
-var hostClient = &http.Client{Transport: &http.Transport{
-	DialContext: (&net.Dialer{Timeout: readTimeout}).DialContext, ResponseHeaderTimeout: 15 * time.Second,
-}}
+// newHostClient returns what asks hosts for what etcd does not hold, through SSH where they are reached
+// by it. A log has no end, so only its beginning has a deadline.
+func newHostClient(p provider) *http.Client {
+	hosts := sync.OnceValues(func() ([]Host, error) { return p.hosts(context.Background()) })
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		all, err := hosts()
+		if err != nil {
+			return nil, err
+		}
+		return dialTo(all)(ctx, network, addr)
+	}
+	return &http.Client{Transport: &http.Transport{DialContext: dial, ResponseHeaderTimeout: 15 * time.Second}}
+}
 
 // readLog calls line with each line of an instance's log, which its host's gateway has from the
 // conductor there.
@@ -44,7 +53,7 @@ func (s *session) readLog(ctx context.Context, of instanceReport, wanted logRequ
 	if err != nil {
 		return fmt.Errorf("read the log of %s %d: %w", of.Ref, of.Slot, err)
 	}
-	resp, err := hostClient.Do(request)
+	resp, err := s.hostClient.Do(request)
 	if err != nil {
 		return fmt.Errorf("read the log of %s %d: %w", of.Ref, of.Slot, err)
 	}

@@ -105,7 +105,7 @@ func TestFollowLogs(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	out := &watched{seen: map[string]bool{}, want: []string{"dummy/web 1 | part 2", "dummy/web 2 | part 1", "dummy/web 3 | part 1"}, all: cancel}
-	s, _ := newSession(t, nil, "")
+	s, _ := newSession(t, &fakeProvider{}, "")
 	s.out = out
 	cmd := &logsCommand{Of: "dummy/web", Follow: true, Tail: -1}
 	s.provider = c.provider()
