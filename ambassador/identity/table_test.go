@@ -159,7 +159,7 @@ func TestNoAddressHasAWrongOwner(t *testing.T) {
 		fresh := func(c *modelContainer) bool { return c.shown.State != "running" }
 		t.Repeat(map[string]func(*rapid.T){
 			"run": func(t *rapid.T) {
-				if len(m.containers) > 20 {
+				if len(m.containers) == 3 { // so few that much happens to each
 					t.Skip("enough containers")
 				}
 				serial++
@@ -196,7 +196,8 @@ func TestNoAddressHasAWrongOwner(t *testing.T) {
 				m.part(id, rapid.SampledFrom(slices.Sorted(maps.Keys(m.containers[id].addrs))).Draw(t, "network"))
 			},
 			"checkpoint": func(t *rapid.T) { m.checkpoint(pick(t, "at all", func(*modelContainer) bool { return true })) },
-			"tell":       func(t *rapid.T) { deliver(rapid.IntRange(0, len(m.told)).Draw(t, "events")) },
+			"tell":       func(*rapid.T) { deliver(len(m.told)) },
+			"tell some":  func(t *rapid.T) { deliver(rapid.IntRange(0, len(m.told)).Draw(t, "events")) },
 			"tell twice": func(t *rapid.T) { // as after a new connection
 				n := rapid.IntRange(0, len(m.told)).Draw(t, "events")
 				again := slices.Clone(m.told[:n])
