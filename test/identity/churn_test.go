@@ -66,9 +66,9 @@ func (c *churn) over() bool { return time.Now().After(c.until) && c.events.Load(
 
 // life is what one container sees.
 func (c *churn) life() {
-	ctx, cancel := context.WithTimeout(c.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 5*time.Minute)
 	defer cancel()
-	who := caller{number: int(c.number.Add(1)), network: network, ambassador: gateway4, port: 10001 + rand.IntN(100), connections: 1 + rand.IntN(100)}
+	who := caller{number: int(c.number.Add(1)), network: network, ambassador: gateway4, port: 10001 + rand.IntN(100), connections: 1 + rand.IntN(50)}
 	switch rand.IntN(8) {
 	case 0:
 		who.network = "bridge"
