@@ -5,6 +5,8 @@ package identity
 import (
 	"context"
 	"time"
+
+	dockerclient "github.com/fsouza/go-dockerclient"
 )
 
 // hostIsRefused: who has the host's network cannot be told from the host, and is told so.
@@ -26,11 +28,39 @@ func (w *world) hostIsRefused() {
 	}
 }
 
+// cannotSpoof: a container such as the conductor makes has no way to call from another's address.
+func (w *world) cannotSpoof() {
+	w.t.Helper()
+	ctx := w.t.Context()
+	victim, err := w.start(ctx, caller{number: 60001, network: network, ambassador: gateway4, port: 10001, connections: 1e6})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	container, err := w.client.InspectContainerWithOptions(dockerclient.InspectContainerOptions{ID: victim, Context: ctx})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	spoofer, err := w.start(ctx, caller{number: 60002, network: network, ambassador: gateway4, port: 10001,
+		victim: container.NetworkSettings.Networks[network].IPAddress})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if code, err := w.wait(ctx, spoofer); err != nil || code != 0 {
+		w.t.Errorf("the spoofer ended with %d, %v: %s", code, err, w.logs(ctx, spoofer))
+	}
+	w.t.Logf("a spoofer is told:\n%s", w.logs(ctx, spoofer))
+	for _, id := range []string{victim, spoofer} {
+		if err := w.remove(ctx, id); err != nil {
+			w.t.Error(err)
+		}
+	}
+}
+
 // goesOnWithoutDocker: not one connection of those who were there fails while the Engine hangs, is
 // killed, and comes back.
 func (w *world) goesOnWithoutDocker() {
 	w.t.Helper()
-	const callers, away = 5, 3 * time.Second
+	const callers, away = 5, 1500 * time.Millisecond
 	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	defer cancel()
 	var ids []string

@@ -26,6 +26,7 @@ func TestIdentity(t *testing.T) {
 	w := newWorld(t)
 	w.churns()
 	w.hostIsRefused()
+	w.cannotSpoof()
 	w.goesOnWithoutDocker()
 }
 

@@ -8,6 +8,6 @@ import "time"
 const (
 	churnAtOnce = 16
 	churnEvents = 0
-	churnLeast  = 40
-	churnTime   = 12 * time.Second
+	churnLeast  = 20
+	churnTime   = 8 * time.Second
 )

@@ -283,6 +283,7 @@ type caller struct {
 	ambassador  string // the address that it calls
 	port        int
 	connections int
+	victim      string // whose address it tries to call from, instead of all else
 }
 
 // create makes its container. One that is there already, for an answer that was lost, is made anew.
@@ -292,9 +293,13 @@ func (w *world) create(ctx context.Context, c caller) (id string, err error) {
 		return "", err
 	}
 	name := fmt.Sprintf("churn---caller---%d", c.number)
+	command := []string{net.JoinHostPort(c.ambassador, strconv.Itoa(c.port)), "s" + strconv.Itoa(c.number), strconv.Itoa(c.connections)}
+	if c.victim != "" {
+		command = []string{command[0], "spoof", c.victim}
+	}
 	options := dockerclient.CreateContainerOptions{Name: name, Context: ctx,
 		Config: &dockerclient.Config{Image: image, Entrypoint: []string{"/caller"},
-			Cmd: []string{net.JoinHostPort(c.ambassador, strconv.Itoa(c.port)), "s" + strconv.Itoa(c.number), strconv.Itoa(c.connections)},
+			Cmd: command,
 			// The image's author may write what he likes; only the label counts.
 			Env:    []string{fmt.Sprintf("BACKENDS_%d=s0.churn.skydns.local", c.port)},
 			Labels: map[string]string{"dokkaa.cluster": "churn", "dokkaa.backends": string(links)}},

@@ -3,6 +3,7 @@
 // it saw.
 //
 //	caller <ambassador> <want> <connections>
+//	caller <ambassador> spoof <address>
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strconv"
@@ -39,6 +41,9 @@ func main() {
 func run(args []string) (code int, err error) {
 	if len(args) != 3 {
 		return usage, fmt.Errorf("want 3 arguments, got %q", args)
+	}
+	if args[1] == "spoof" {
+		return spoof(netip.MustParseAddrPort(args[0]), netip.MustParseAddr(args[2]))
 	}
 	count, err := strconv.Atoi(args[2])
 	if err != nil {
