@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/dokkaa/dokkaa/ambassador/ledger"
 )
@@ -132,15 +133,20 @@ func (b *logBuffer) String() string {
 
 func TestTheAccessLogHasALineForEachConnection(t *testing.T) {
 	var log logBuffer
-	h := startHouse(t, func(s *Settings) { s.AccessLog = 1 })
+	h := startHouse(t, func(s *Settings) { s.AccessLog, s.UDPTimeout = 1, 300*time.Millisecond })
 	h.log = slog.New(slog.NewTextHandler(&log, nil))
 	backend := startBackend(t, "127.0.0.1:0", func(conn *net.TCPConn) {
 		_, _ = io.WriteString(conn, "page") // a client that left is the test's own
 	})
 	h.link("127.0.0.2", backend)
 	h.wantAnswer("127.0.0.2", "page")
+	endpoint, _ := sayUDP(t, "a")
+	h.linkUDP("127.0.0.2", endpoint)
+	if _, err := exchange(h.socketAt("127.0.0.2"), "x", waitFor); err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, func() error {
-		for _, want := range []string{"container=crawler", "service=web.shop.skydns.local", "endpoint=" + backend.Addr.String(), "up=0 down=4", "ended=orderly"} {
+		for _, want := range []string{"msg=\"flow ended\"", "endpoint=" + endpoint.Addr.String(), "ended=idle", "container=crawler", "service=web.shop.skydns.local", "endpoint=" + backend.Addr.String(), "up=0 down=4", "ended=orderly"} {
 			if !strings.Contains(log.String(), want) {
 				return errors.New("no " + want + " in " + log.String())
 			}

@@ -20,7 +20,7 @@ const waitFor = 10 * time.Second
 
 // station is a server between the test and a backend.
 type station struct {
-	t      *testing.T
+	t      testing.TB
 	server *Server
 	to     *net.UDPAddr // the door
 	stop   func()       // of the door
@@ -39,7 +39,7 @@ type station struct {
 	errs []error // that ended calls
 }
 
-func start(t *testing.T, change func(*Settings)) *station {
+func start(t testing.TB, change func(*Settings)) *station {
 	t.Helper()
 	before, files := runtime.NumGoroutine(), descriptors()
 	s := &station{t: t, gate: make(chan struct{})}

@@ -30,7 +30,8 @@ func (c *conversion) surveyPorts(s types.ServiceConfig) {
 	}
 	for _, p := range s.Ports {
 		if p.Protocol == "udp" {
-			c.note("%s: port %d/udp is left out: this version has no UDP", s.Name, p.Target)
+			c.note(`%s: port %d/udp is left out: add {"port": %d, "protocol": "udp"} to the services of %s, and its name to the links of those who send to it`,
+				s.Name, p.Target, p.Target, c.names[s.Name])
 			continue
 		}
 		add(s.Name, int(p.Target))
