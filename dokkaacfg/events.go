@@ -20,6 +20,7 @@ import (
 )
 
 type eventsCommand struct {
+	output
 	Follow bool
 	Of     string // the application or the container whose events are shown, "" for all
 }
@@ -32,12 +33,13 @@ func newEventsCommand(p *invocation) *cobra.Command {
 		Args:    atMost(&c.Of), ValidArgsFunction: p.completeContainers, RunE: p.run(c.Run),
 	}
 	cmd.Flags().BoolVarP(&c.Follow, "follow", "f", false, "go on, and show events as they happen")
+	c.output.flag(cmd)
 	return cmd
 }
 
 // Run shows what happened in the cluster.
 func (c *eventsCommand) Run(ctx context.Context, s *session) error {
-	show := eventPrinter{out: s.out, zone: time.Local}
+	show := eventPrinter{out: s.out, zone: time.Local, form: c.output}
 	var named bool
 	show.app, show.name, named = strings.Cut(c.Of, "/")
 	if named && (show.app == "" || show.name == "" || strings.Contains(show.name, "/")) {
@@ -59,9 +61,10 @@ func (c *eventsCommand) Run(ctx context.Context, s *session) error {
 	})
 }
 
-// eventPrinter writes events for people, a line each.
+// eventPrinter writes events: for people and as JSON a line each, as YAML a document each.
 type eventPrinter struct {
 	out       io.Writer
+	form      output
 	zone      *time.Location
 	app, name string // whose events are shown, "" for any
 
@@ -140,6 +143,12 @@ func (p *eventPrinter) print(events []state.Event) error {
 		if p.app != "" && e.App != p.app || p.name != "" && e.Name != p.name {
 			continue
 		}
+		if p.form != "" {
+			if err := p.write(e); err != nil {
+				return err
+			}
+			continue
+		}
 		line := fmt.Sprintf("%-19s  %-11s  %-24s  %-15s  %s", p.moment(e.Time), e.Kind, eventSubject(e), cmp.Or(e.Host, "-"), e.Reason)
 		if _, err := fmt.Fprintln(p.out, strings.TrimRight(oneLine(line), " ")); err != nil {
 			return err
@@ -148,8 +157,23 @@ func (p *eventPrinter) print(events []state.Event) error {
 	return nil
 }
 
-// say writes a line that is no event.
+// write writes an event for programs.
+func (p *eventPrinter) write(e state.Event) error {
+	if p.form == outputJSON {
+		_, err := fmt.Fprintln(p.out, asJSON(e))
+		return err
+	}
+	if _, err := fmt.Fprintln(p.out, "---"); err != nil {
+		return err
+	}
+	return writeYAML(p.out, e)
+}
+
+// say writes a line that is no event, for people.
 func (p *eventPrinter) say(format string, args ...any) error {
+	if p.form != "" {
+		return nil // what is missing is with the event after it
+	}
 	_, err := fmt.Fprintln(p.out, "-- "+oneLine(fmt.Sprintf(format, args...)))
 	return err
 }

@@ -37,6 +37,13 @@ func TestEvents(t *testing.T) {
 			t.Errorf("%s: %q, want %q", args, got, want)
 		}
 	}
+	const first = `{"time":"2026-11-21T12:00:00Z","kind":"failed","app":"dummy","name":"redis","reason":"second"}` + "\n"
+	if out := c.mustRun("events", "dummy/redis", "-o", "json"); out != first {
+		t.Errorf("as JSON: %s", out)
+	}
+	if out := c.mustRun("events", "dummy/redis", "-o", "yaml"); !strings.HasPrefix(out, "---\ntime: ") || !strings.Contains(out, "\nreason: second\n") {
+		t.Errorf("as YAML: %s", out)
+	}
 	for _, bad := range []string{"dummy/", "/nginx", "a/b/c"} {
 		c.fails("neither an application nor a container", "events", bad)
 	}

@@ -43,8 +43,13 @@ func (f manifestFiles) read(in io.Reader) ([]wish, error) {
 		}
 		wishes = append(wishes, found...)
 	}
-	if f.ref != (state.Ref{}) && len(wishes) != 1 {
-		return nil, usageError{fmt.Sprintf("%s is one container, and %d manifests are given", f.ref, len(wishes))}
+	if f.ref != (state.Ref{}) {
+		if len(wishes) != 1 {
+			return nil, usageError{fmt.Sprintf("%s is one container, and %d manifests are given", f.ref, len(wishes))}
+		}
+		if wishes[0].ref != f.ref {
+			return nil, usageError{fmt.Sprintf("%s says itself that it is the manifest of %s, not of %s", wishes[0].file, wishes[0].ref, f.ref)}
+		}
 	}
 	var wrong []error
 	seen := map[state.Ref]string{}

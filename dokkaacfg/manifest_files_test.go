@@ -50,6 +50,7 @@ func TestWhoseManifestsAre(t *testing.T) {
 		"several piped":        {files: manifestFiles{names: []string{"-"}}, input: `{"a/x": {"image": "x"}}`, want: "a/x"},
 		"piped for nobody":     {files: manifestFiles{names: []string{"-"}}, input: one, says: "dokkaacfg apply -f - <app>/<name> says it"},
 		"several for one":      {files: manifestFiles{names: []string{"two.json"}, ref: shop}, says: "shop/web is one container, and 2 manifests are given"},
+		"another's for one":    {files: manifestFiles{names: []string{"-"}, ref: shop}, input: `{"a/x": {"image": "x"}}`, says: "standard input says itself that it is the manifest of a/x, not of shop/web"},
 		"twice in a file":      {files: manifestFiles{names: []string{"twice.json"}}, says: "a/x stands in"},
 		"twice in two":         {files: manifestFiles{names: []string{"two.json", "two.json"}}, says: "b/y stands in"},
 		"one and several":      {files: manifestFiles{names: []string{"mixed.json"}}, says: `"image" does not have the form <app>/<name>`},

@@ -78,6 +78,7 @@ func (a *API) logs(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.WriteHeader(http.StatusOK)
 	out := &lineWriter{to: json.NewEncoder(w), control: http.NewResponseController(w), follow: options.Follow}
+	defer out.end()
 	if err := out.flush(); err != nil { // the client sees at once that there may be nothing yet
 		return
 	}
@@ -144,6 +145,9 @@ func (w *lineWriter) write(line state.LogLine) error {
 	}
 	return w.flush()
 }
+
+// end leaves the connection to later requests as it was.
+func (w *lineWriter) end() { _ = w.control.SetWriteDeadline(time.Time{}) } // one that cannot is gone
 
 func (w *lineWriter) flush() error {
 	w.err = w.control.Flush()
