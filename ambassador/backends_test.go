@@ -81,7 +81,7 @@ func TestNobodySeesThatBackendsFlap(t *testing.T) {
 					t.Errorf("got %q, %v", got, err)
 					return
 				}
-				time.Sleep(time.Millisecond)
+				time.Sleep(10 * time.Millisecond) // faster, and the kernel would drop some on loopback
 			}
 		})
 	}
@@ -102,7 +102,7 @@ func TestNobodySeesThatBackendsFlap(t *testing.T) {
 	}
 	close(stop)
 	load.Wait()
-	if n := asked.Load(); n < 500 {
+	if n := asked.Load(); n < 200 {
 		t.Errorf("only %d connections", n)
 	}
 }
