@@ -45,6 +45,8 @@ type end struct {
 	ended    bool // all of it was read
 	passed   bool // and the other side knows
 	deaf     bool // nothing is read any more: the other side takes nothing
+	written  bool // something was
+	prompt   bool // it sends at once, whatever was written before
 	quiet    bool // epoll need not tell of more to read: there is enough, and the other side takes none now
 
 	held    []byte // in buffer
@@ -63,6 +65,7 @@ func (e *end) done() bool { return e.ended && !e.holds() }
 // begin dials the backend, at once if an endpoint is known.
 func (f *flow) begin() {
 	f.client.readable, f.client.writable = true, true
+	f.client.prompt = true // from its listener
 	addr, ok := f.call.Choose()
 	if !ok {
 		f.wait()
@@ -106,6 +109,7 @@ func (f *flow) connected(conn *net.TCPConn, err error) {
 	f.open = true
 	f.active = f.loop.now
 	f.backend.readable, f.backend.writable = true, true
+	f.backend.prompt = true // package net's are
 	f.advance()
 }
 

@@ -100,10 +100,15 @@ func (f *flow) unload(from, to *end) error {
 
 // write sends bytes that are in the scratch buffer or in that of from, which holds what is left of them.
 func (f *flow) write(from, to *end, b []byte) error {
+	if to.written && !to.prompt {
+		to.prompt = true
+		prompt(to.fd)
+	}
 	n, errno := send(to.fd, b)
 	if errno != 0 {
 		n = 0
 	} else {
+		to.written = true
 		f.active = f.loop.now
 		if to == &f.backend {
 			f.opened() // or it could not be written to

@@ -30,7 +30,7 @@ func accept(listener int) (fd int, source netip.Addr, errno unix.Errno) {
 	return int(n), netip.AddrFrom16(from.Addr).Unmap(), 0
 }
 
-// connect begins to dial.
+// connect begins to dial. The socket may hold a second write back until the first was acknowledged: see prompt.
 func connect(addr netip.AddrPort) (fd int, errno unix.Errno) {
 	family, ip := unix.AF_INET6, addr.Addr()
 	if ip.Is4() {
@@ -41,7 +41,6 @@ func connect(addr netip.AddrPort) (fd int, errno unix.Errno) {
 		return -1, errno
 	}
 	fd = int(n)
-	setOption(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	var port uint16
 	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&port))[:], addr.Port())
 	if family == unix.AF_INET {
@@ -101,6 +100,9 @@ func setOption(fd, level, name, value int) {
 	v := int32(value)
 	unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name), uintptr(unsafe.Pointer(&v)), unsafe.Sizeof(v), 0)
 }
+
+// prompt has a socket send at once whatever is written. The first write does so anyway.
+func prompt(fd int) { setOption(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
 
 // failure takes the error that waits on the socket.
 func failure(fd int) unix.Errno {
