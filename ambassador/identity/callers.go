@@ -122,16 +122,17 @@ func (c *Callers) Find(ctx context.Context, addr netip.Addr) (*Caller, error) {
 	if c.host.has(addr) {
 		return nil, ErrHost
 	}
-	patience := newcomerPatience
+	patience := lookUpTimeout
 	if who, lists := c.resident(addr); who != nil {
 		if !lists {
 			return who, nil
 		}
 		patience = residentPatience
 	}
+	came := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for listed := false; ; listed = true {
+	for {
 		err := c.refresh(ctx)
 		who := c.look(addr)
 		if err != nil {
@@ -140,10 +141,10 @@ func (c *Callers) Find(ctx context.Context, addr netip.Addr) (*Caller, error) {
 		switch {
 		case who != nil:
 			return who, nil
-		case err != nil && listed && ctx.Err() != nil:
-			return nil, ErrStranger
 		case err != nil:
 			return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
+		case time.Since(came) >= newcomerPatience:
+			return nil, ErrStranger
 		}
 	}
 }

@@ -164,12 +164,22 @@ func TestAStrangerIsRefusedInTimeAndCheaply(t *testing.T) {
 			group.Go(func() { wantCaller(t, c, addr3, "") })
 		}
 		group.Wait()
-		if took := time.Since(start); took != newcomerPatience {
+		if took := time.Since(start); took < newcomerPatience || took > newcomerPatience+settled {
 			t.Errorf("took %v", took)
 		}
 		if n := engine.listings() - lists; n > int(newcomerPatience/paceLeast)+1 {
 			t.Errorf("%d listings", n)
 		}
+	})
+}
+
+func TestASlowDockerIsAwaited(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *Callers, engine *fakeEngine) {
+		engine.start("newcomer", addr3, nil)
+		gate := make(chan struct{})
+		engine.hold(gate)
+		time.AfterFunc(3*time.Second, func() { close(gate) })
+		wantCaller(t, c, addr3, "newcomer")
 	})
 }
 
@@ -191,8 +201,12 @@ func TestAHangingDockerHoldsNobodyForLong(t *testing.T) {
 			t.Errorf("then it took %v", took)
 		}
 		engine.addLink()
+		start = time.Now()
 		if who, err := c.Find(t.Context(), addr2); !errors.Is(err, ErrUnknown) {
 			t.Errorf("with a new link: %+v, %v", who, err)
+		}
+		if took := time.Since(start); took > lookUpTimeout {
+			t.Errorf("that took %v", took)
 		}
 	})
 }

@@ -102,13 +102,15 @@ func (c *Callers) Following() bool {
 
 // Times of the table of callers.
 const (
-	listTimeout = 2 * time.Second
+	listTimeout = 4 * time.Second
 	listAgain   = time.Second      // after one that failed
 	resync      = 15 * time.Second // even if no event asks for it
 	// Between two listings there are ten times as long as the last one took, within bounds.
 	paceLeast, paceMost = 20 * time.Millisecond, 200 * time.Millisecond
-	// A container's first connection can come before Docker lists it as running.
+	// A container's first connection can come before Docker lists it as running. So whoever is not
+	// listed is looked up for so long, and once at least, however slow Docker is: but not for ever.
 	newcomerPatience = time.Second
+	lookUpTimeout    = 5 * time.Second
 	// Who was there waits less for a listing that nothing comes of.
 	residentPatience = 200 * time.Millisecond
 )
