@@ -16,10 +16,6 @@ import (
 	"github.com/dokkaa/dokkaa/ambassador/udp"
 )
 
-// answerHolds is how long a flow goes on by what Docker answered while it tells of no events: else
-// no reply could ever pass.
-const answerHolds = time.Second
-
 // errReplaced ends a flow whose address and port are another container's by now.
 var errReplaced = errors.New("the address is another container's")
 
@@ -30,7 +26,6 @@ type flow struct {
 	port   int
 
 	who     atomic.Pointer[identity.Caller] // once known
-	asked   atomic.Int64                    // when Docker was, since the flow began
 	service string                          // DNS name that it may reach, likewise
 	name    string                          // of its endpoints
 	loyal   string                          // whom to give the same endpoint each time, "" if any will do
@@ -64,10 +59,10 @@ func (f *flow) Trust() udp.Trust {
 	switch {
 	case !still:
 		return udp.Gone
-	case certain, time.Since(f.began)-time.Duration(f.asked.Load()) < answerHolds:
-		return udp.Trusted
+	case !certain:
+		return udp.Doubted
 	}
-	return udp.Doubted
+	return udp.Trusted
 }
 
 // Current says whether the endpoint is in an answer that is fresh.
@@ -148,7 +143,6 @@ func (f *flow) identify(ctx context.Context) error {
 	if who.Sticky[f.port] {
 		f.loyal = who.ID
 	}
-	f.asked.Store(int64(time.Since(f.began)))
 	f.who.Store(who)
 	return nil
 }

@@ -151,23 +151,19 @@ func TestAFlowEndsWithItsContainer(t *testing.T) {
 	})
 }
 
-func TestAFlowIsNotBelievedWhileEventsAreMissed(t *testing.T) {
+func TestFlowsGoOnWhileEventsAreMissed(t *testing.T) {
 	h := startHouse(t, nil)
-	endpoint, _ := sayUDP(t, "secret")
+	endpoint, _ := sayUDP(t, "a")
 	h.linkUDP("127.0.0.2", endpoint)
 	conn := h.socketAt("127.0.0.2")
 	if _, err := exchange(conn, "x", waitFor); err != nil {
 		t.Fatal(err)
 	}
 	h.engine.tell(docker.Event{Type: docker.Disconnected})
-	if got, err := exchange(conn, "y", waitFor); err != nil || got != "secret y" {
-		t.Errorf("who is still there got %q, %v", got, err)
-	}
-	h.engine.remove("crawler")
-	h.engine.start("thief", "127.0.0.2", nil)
-	time.Sleep(answerHolds)
-	if got, err := exchange(conn, "z", time.Second); err == nil {
-		t.Errorf("got %q", got)
+	for range 20 {
+		if got, err := exchange(conn, "y", waitFor); err != nil || got != "a y" {
+			t.Fatalf("who is still there got %q, %v", got, err)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package udp
 
 import (
 	"container/list"
+	"context"
 	"net/netip"
 	"slices"
 	"sync"
@@ -21,6 +22,7 @@ type flow struct {
 	call     Call
 	over     bool
 	finding  bool      // Find is under way: nothing is told to the call, nor asked but for Trust
+	cancel   func()    // ends it
 	held     [][]byte  // datagrams that wait for it
 	size     int       // of them
 	backend  *socket   // nil if there is none
@@ -148,8 +150,11 @@ func (f *flow) find() {
 	}
 	f.tell()
 	f.finding = true
+	ctx, cancel := context.WithCancel(f.server.work)
+	f.cancel = cancel
 	f.server.flows.Go(func() {
-		endpoint, err := f.call.Find(f.server.work)
+		defer cancel()
+		endpoint, err := f.call.Find(ctx)
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.found(endpoint, err)
@@ -253,9 +258,11 @@ func (f *flow) finish(err error) {
 	f.server.table.remove(f)
 	f.hangUp()
 	f.forget()
-	if !f.finding {
-		f.conclude()
+	if f.finding {
+		f.cancel() // or a flood of sources would leave ever more of it behind
+		return
 	}
+	f.conclude()
 }
 
 // conclude gives back what the flow has, once its call has nothing more to find.

@@ -489,6 +489,28 @@ func TestASprayOfPortsIsBounded(t *testing.T) {
 	}
 }
 
+// TestASprayOfStrangersLeavesNothingBehind: nor does it where who sends takes long to be found out.
+func TestASprayOfStrangersLeavesNothingBehind(t *testing.T) {
+	s := start(t, func(s *Settings) { s.Max, s.MaxPerSource = 30, 20 })
+	s.slow.Store(true)
+	s.echo()
+	before := runtime.NumGoroutine()
+	for range 300 {
+		if _, err := s.caller().Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.eventually(func() error {
+		if n := s.ended.Load(); n != 280 {
+			return fmt.Errorf("%d flows have ended", n)
+		}
+		if n := runtime.NumGoroutine() - before; n > 20 {
+			return fmt.Errorf("%d goroutines for 20 flows", n)
+		}
+		return nil
+	})
+}
+
 func TestAClosedPortLetsRepliesThrough(t *testing.T) {
 	s := start(t, nil)
 	silent, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
