@@ -25,7 +25,7 @@ func TestWrongUsageEndsWithTwo(t *testing.T) {
 		"form":             {[]string{"status", "-o", "xml"}, "it is json or yaml"},
 		"no number":        {[]string{"up", "--scale=two"}, "--scale"},
 		"unknown provider": {[]string{"--provider=aws", "up", "--scale=2"}, `provider "aws" is not supported by this version; there are: local, digitalocean`},
-		"provider after":   {[]string{"up", "--provider=ssh"}, `provider "ssh" is not supported`},
+		"provider after":   {[]string{"up", "--provider=aws"}, `provider "aws" is not supported`},
 		"bad cluster name": {[]string{"--cluster=../x", "status"}, `cluster name "../x"`},
 		"bad subnet":       {[]string{"--subnet=10.0.0.0/33", "up"}, "--subnet"},
 	}

@@ -66,12 +66,7 @@ func (h *hosted) describe() string { return h.what }
 func (h *hosted) dir() string      { return h.keep }
 func (h *hosted) maxScale() int    { return h.most }
 
-func (h *hosted) prepare(context.Context, *progress) error {
-	if h.stay {
-		return nil
-	}
-	return usageError{fmt.Sprintf("this version cannot install anything on %s yet: --plan says what up would make, and nothing is made", h.what)}
-}
+func (h *hosted) prepare(context.Context, *progress) error { return nil }
 
 func (h *hosted) up(ctx context.Context, scale int, p *progress) ([]Host, error) {
 	found, err := h.Make(ctx, scale, p.done)
@@ -88,7 +83,11 @@ func (h *hosted) asHosts(found []hosting.Host) []Host {
 	defer h.mu.Unlock()
 	var all []Host
 	for _, host := range found {
-		if h.open[host.Name] == nil {
+		// One that was just made gets its address later, and one that is lost is followed by another.
+		if old := h.open[host.Name]; old == nil || !old.Is(host) {
+			if old != nil {
+				old.Close()
+			}
 			h.open[host.Name] = remote.New(host, h.keys)
 		}
 		all = append(all, hostedHost{host, h.open[host.Name]})

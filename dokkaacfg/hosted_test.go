@@ -2,12 +2,14 @@ package dokkaacfg
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/dokkaa/dokkaa/dokkaacfg/digitalocean"
+	"github.com/dokkaa/dokkaa/dokkaacfg/hosting"
 	"github.com/dokkaa/dokkaa/internal/digitaloceantest"
 )
 
@@ -99,12 +101,21 @@ Type the cluster's name to remove it:    removed (`, hosts[0].Private, hosts[1].
 	}
 }
 
-// Nothing may cost money that cannot be used.
-func TestUpMakesNothingThatItCannotInstall(t *testing.T) {
-	d := newDigitalOcean(t)
-	says, code := d.run("", "up", "--scale=2", "--ssh-key=laptop", "--ssh-from=198.51.100.7")
-	if code != 2 || !strings.Contains(says, "cannot install anything on droplets at DigitalOcean yet") || len(d.Requests()) != 0 {
-		t.Errorf("exit code %d after %v: %s", code, d.Requests(), says)
+// A host is reached where it is now, though it had no address before, or another machine had its name.
+func TestHostsChange(t *testing.T) {
+	h := newHosted(nil, "digitalocean", "hosts of a test", t.TempDir(), 9, slog.New(slog.DiscardHandler))
+	defer h.close()
+	is := hosting.Host{Name: "web-1", ID: "droplet-1", User: "root"}
+	for _, address := range []string{"192.0.2.1:22", "192.0.2.2:22"} {
+		before := h.asHosts([]hosting.Host{is})[0].(hostedHost).remote
+		is.SSH = netip.MustParseAddrPort(address)
+		after := h.asHosts([]hosting.Host{is})[0].(hostedHost).remote
+		if after == before || after.Address() != address {
+			t.Errorf("it is at %s, want %s", after.Address(), address)
+		}
+		if again := h.asHosts([]hosting.Host{is})[0].(hostedHost).remote; again != after {
+			t.Error("it is connected to anew though nothing has changed")
+		}
 	}
 }
 

@@ -118,7 +118,7 @@ func (p *Provider) sort(droplets []godo.Droplet) (hosts, others []godo.Droplet) 
 }
 
 func (p *Provider) host(d godo.Droplet) hosting.Host {
-	h := hosting.Host{Name: d.Name, User: "root", KeyFile: p.KeyFile, Private: addressOf(d, "private")}
+	h := hosting.Host{Name: d.Name, ID: fmt.Sprintf("droplet-%d", d.ID), User: "root", KeyFile: p.KeyFile, Private: addressOf(d, "private")}
 	if public := addressOf(d, "public"); public.IsValid() {
 		h.SSH = netip.AddrPortFrom(public, 22)
 	}

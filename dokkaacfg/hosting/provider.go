@@ -11,6 +11,7 @@ import (
 // Host is a machine that can be reached over SSH.
 type Host struct {
 	Name    string         // <cluster>-<n>, or what the operator calls it; one of its kind in the cluster
+	ID      string         // of this very machine: a later one may get its name and address; "" if nobody knows
 	SSH     netip.AddrPort // its SSH server, as seen from this machine; invalid while it has no address
 	User    string         // who logs in: root, or one who becomes root by sudo without a password
 	KeyFile string         // file of the private key; "" for those of the agent and the usual files

@@ -3,6 +3,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,13 @@ func New(host hosting.Host, keys *HostKeys) *Host { return &Host{host: host, key
 
 // Name is what the operator knows the host by.
 func (h *Host) Name() string { return h.host.Name }
+
+// Is tells whether it is this host that is reached, with these addresses.
+func (h *Host) Is(host hosting.Host) bool { return h.host == host }
+
+// knownAs is what the host's key is kept under. By its address another machine, which gets it when
+// this one is gone, would seem to be this one with another key.
+func (h *Host) knownAs() string { return cmp.Or(h.host.ID, h.Address()) }
 
 // Address is that of the host's SSH server.
 func (h *Host) Address() string { return h.host.SSH.String() }
@@ -93,9 +101,9 @@ func (h *Host) connect(ctx context.Context) (*ssh.Client, error) {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	transport, channels, requests, err := ssh.NewClientConn(conn, h.Address(), &ssh.ClientConfig{
+	transport, channels, requests, err := ssh.NewClientConn(conn, h.knownAs(), &ssh.ClientConfig{
 		User: h.host.User, Auth: login.methods(),
-		HostKeyCallback: h.keys.check, HostKeyAlgorithms: h.keys.algorithms(h.Address()),
+		HostKeyCallback: h.keys.check, HostKeyAlgorithms: h.keys.algorithms(h.knownAs()),
 	})
 	if !stop() && err == nil {
 		err = ctx.Err()
