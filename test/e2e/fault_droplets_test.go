@@ -34,7 +34,7 @@ func TestDropletsKilledAnywhere(t *testing.T) {
 		if n%2 == 0 {
 			o.Fail(digitaloceantest.Fault{Method: http.MethodPost, After: true, Status: []int{0, http.StatusBadGateway}[n/2%2]})
 		}
-		kill(12*time.Second, upDroplets(3)...)
+		kill(4*time.Second, upDroplets(3)...) // one that has nothing left to do takes longer
 	}
 	t.Log(o.call(upDroplets(3)...))
 	if o.hosts() != "dropkill-1 dropkill-2 dropkill-3" || len(o.Firewalls()) != 1 || len(o.VPCs()) != len(digitaloceantest.Regions)+1 {
