@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
@@ -117,12 +118,19 @@ func (c *connection) missed(err error) {
 	defer c.choice.Release()
 	c.round.tried = append(c.round.tried, c.endpoint)
 	c.round.errs = append(c.round.errs, err)
-	if errors.Is(err, context.Canceled) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-		return // that is not the endpoint's fault
+	if isOurs(err) {
+		return
 	}
 	c.a.metrics.dialErrors.Inc()
 	c.account.Failed()
 	c.choice.Failed(time.Now())
+}
+
+// isOurs says whether a dial failed by no fault of the endpoint, but because it was given up, or this host
+// had no descriptor, port, memory, or room in its connection tracking left.
+func isOurs(err error) bool {
+	return slices.ContainsFunc([]error{context.Canceled, syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL,
+		syscall.ENOBUFS, syscall.ENOMEM, syscall.EPERM}, func(target error) bool { return errors.Is(err, target) })
 }
 
 func (c *connection) dial(ctx context.Context, addr netip.AddrPort) (*net.TCPConn, error) {

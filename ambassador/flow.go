@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/dokkaa/dokkaa/ambassador/backend"
@@ -184,7 +183,7 @@ func (f *flow) Failed(err error) {
 	if !f.endpoint.IsValid() {
 		return
 	}
-	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
+	if !isOurs(err) {
 		f.a.metrics.dialErrors.Inc()
 		f.account.Failed()
 		f.choice.Failed(time.Now())

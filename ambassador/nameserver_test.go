@@ -120,6 +120,10 @@ func (f *fakeDNS) ServeDNS(w dns.ResponseWriter, question *dns.Msg) {
 }
 
 func addressRecord(name string) dns.RR {
-	ip := strings.ReplaceAll(strings.SplitN(name, ".", 2)[0], "-", ".")
+	label := strings.SplitN(name, ".", 2)[0]
+	if strings.Contains(label, ":") {
+		return &dns.AAAA{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeAAAA, Class: dns.ClassINET, Ttl: 5}, AAAA: net.ParseIP(label)}
+	}
+	ip := strings.ReplaceAll(label, "-", ".")
 	return &dns.A{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 5}, A: net.ParseIP(ip)}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -80,7 +81,9 @@ func zone(t *testing.T, records ...string) dns.HandlerFunc {
 			}
 		}
 		if len(reply.Answer) == 0 {
-			reply.Rcode = dns.RcodeNameError
+			if !slices.ContainsFunc(all, func(record dns.RR) bool { return strings.EqualFold(record.Header().Name, q.Name) }) {
+				reply.Rcode = dns.RcodeNameError
+			}
 			for _, record := range all {
 				if record.Header().Rrtype == dns.TypeSOA {
 					reply.Ns = append(reply.Ns, record)
@@ -118,6 +121,7 @@ func TestEveryFormOfAnswerIsRead(t *testing.T) {
 		"a TTL of none":               {[]string{web + ". 0 SRV 10 50 80 glued.test.", "glued.test. 5 A 192.0.2.1"}, []backend.Endpoint{endpoint("192.0.2.1:80", 10, 50)}, 0},
 		"an address's TTL of none":    {[]string{srv + "glued.test.", "glued.test. 0 A 192.0.2.1"}, []backend.Endpoint{endpoint("192.0.2.1:32768", 10, 50)}, 0},
 		"no name":                     {[]string{"test. 60 SOA ns.test. root.test. 1 2 3 4 60"}, nil, maxTTL},
+		"no endpoint":                 {[]string{web + ". 5 TXT here", "test. 60 SOA ns.test. root.test. 1 2 3 4 60"}, nil, maxTTL},
 		"no name, not to be kept":     {[]string{"test. 60 SOA ns.test. root.test. 1 2 3 4 0"}, nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
