@@ -33,6 +33,18 @@ func TestWhoHasNoLinkGetsNoByte(t *testing.T) {
 	h.wantRefused("127.0.0.5", reasonStranger)
 }
 
+func TestTheHostItselfIsRefusedWithAReasonOfItsOwn(t *testing.T) {
+	h := startHouse(t, nil)
+	h.link("127.0.0.2", startBackend(t, "127.0.0.1:0", say("secret")))
+	h.wantRefused("127.0.0.1", reasonHost)
+}
+
+func TestAnAddressThatIPv6MapsIsTheSame(t *testing.T) {
+	h := startHouse(t, func(s *Settings) { s.ListenAddr = "::" })
+	h.link("127.0.0.2", startBackend(t, "127.0.0.1:0", say("page")))
+	h.wantAnswer("127.0.0.2", "page")
+}
+
 func TestAContainerThatDockerListsLateIsAwaited(t *testing.T) {
 	h := startHouse(t, nil)
 	backend := startBackend(t, "127.0.0.1:0", say("page"))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -126,6 +127,118 @@ func TestATakenPortHoldsUpNoOther(t *testing.T) {
 	eventually(t, func() error { return l.ready() })
 	if len(l.addresses(handover.TCP)) != 3 {
 		t.Errorf("listens on %v", l.addresses(handover.TCP))
+	}
+}
+
+// wishes are the ports that links name.
+type wishes struct {
+	mu    sync.Mutex
+	ports map[int]string
+}
+
+func (w *wishes) get() map[int]string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ports
+}
+
+func (w *wishes) set(ports ...int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ports = make(map[int]string)
+	for _, port := range ports {
+		w.ports[port] = "shop---crawler"
+	}
+}
+
+func TestPortsAreOpenWhileLinksNameThem(t *testing.T) {
+	checkLeaks(t)
+	port := reservePort(t)
+	b, wanted := &bridge{}, &wishes{}
+	b.set("127.0.0.1")
+	l := startListeners(t, PortRange{From: port, To: port}, b, wanted.get)
+	eventually(t, l.ready) // with no link at all
+	if addrs := l.addresses(handover.TCP); len(addrs) > 0 {
+		t.Errorf("listens on %v", addrs)
+	}
+	open := func(want bool) func() error {
+		return func() error {
+			if got := len(l.addresses(handover.TCP)) > 0; got != want {
+				return fmt.Errorf("open: %v, want %v", got, want)
+			}
+			return nil
+		}
+	}
+	wanted.set(port)
+	start := time.Now()
+	l.poke()
+	eventually(t, open(true))
+	if took := time.Since(start); took >= lookEvery/2 {
+		t.Errorf("opened after %v", took)
+	}
+	// A container that is restarted does not close it.
+	wanted.set()
+	l.poke()
+	time.Sleep(l.grace / 4)
+	if err := open(true)(); err != nil {
+		t.Error(err)
+	}
+	wanted.set(port)
+	l.poke()
+	time.Sleep(2 * l.grace)
+	if err := open(true)(); err != nil {
+		t.Error(err)
+	}
+	wanted.set()
+	eventually(t, open(false))
+	if err := l.ready(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestALinkOutsideOfTheRangeIsSaidAloud(t *testing.T) {
+	checkLeaks(t)
+	port := reservePort(t)
+	var log logBuffer
+	b, wanted := &bridge{}, &wishes{}
+	b.set("127.0.0.1")
+	wanted.set(port, port+1)
+	l := startListeners(t, PortRange{From: port, To: port}, b, wanted.get)
+	l.work.Lock()
+	l.log = slog.New(slog.NewTextHandler(&log, nil))
+	l.outside = nil
+	l.work.Unlock()
+	l.poke()
+	eventually(t, func() error {
+		if want := fmt.Sprintf("port=%d", port+1); !strings.Contains(log.String(), want) || !strings.Contains(log.String(), "container=shop---crawler") {
+			return fmt.Errorf("no %s in %q", want, log.String())
+		}
+		return l.ready() // it hurts nobody else
+	})
+	if addrs := l.addresses(handover.TCP); len(addrs) != 1 || int(addrs[0].Port()) != port {
+		t.Errorf("listens on %v", addrs)
+	}
+}
+
+func TestChooseAddrs(t *testing.T) {
+	for _, test := range []struct{ listed, want string }{
+		{"", "[]"},
+		{"fe80::1/64", "[]"},
+		{"172.30.0.1/16 172.30.0.9/16", "[172.30.0.1]"},
+		{"fe80::1/64 fd00:30::1/64 172.30.0.1/16", "[172.30.0.1 fd00:30::1]"},
+		{"fd00:30::1/64", "[fd00:30::1]"},
+	} {
+		var listed []net.Addr
+		for _, text := range strings.Fields(test.listed) {
+			ip, prefix, err := net.ParseCIDR(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			listed = append(listed, &net.IPNet{IP: ip, Mask: prefix.Mask})
+		}
+		if got := fmt.Sprint(chooseAddrs(listed)); got != test.want {
+			t.Errorf("%q: %s, want %s", test.listed, got, test.want)
+		}
 	}
 }
 
