@@ -20,6 +20,7 @@ const (
 	askEvery    = 200 * time.Millisecond // for the instances of each service; most answers are at hand
 	lookEvery   = time.Second            // for what changes seldom, and what the kernel counted
 	retryAfter  = time.Second            // the kernel did not do what it was told
+	openEvery   = 10 * time.Second       // for how many connections are open: the kernel looks at all that it knows of
 	askTimeout  = 2 * time.Second
 	asksAtOnce  = 16
 	forgetAfter = 10 * time.Minute // a withdrawn instance whose connections carry nothing
@@ -44,7 +45,8 @@ type Source interface {
 	Address(ctx context.Context, id string) (netip.Addr, error)
 	// Failed is told of an instance that did not accept a connection.
 	Failed(i Instance)
-	// Carried is told what the kernel counted since the last call, and how many connections are open.
+	// Carried is told what the kernel counted since the last call, and how many connections were open
+	// when they were counted last.
 	Carried(i Instance, more Traffic, open int)
 }
 
@@ -61,10 +63,14 @@ type Path struct {
 	rules    Rules
 	err      error // why nothing is the kernel's
 
+	portsRead time.Time // bind's alone
+
 	// What follows is the loop's alone.
 	table   *Table
 	host    Host
 	counted map[Instance]count
+	open    map[Instance]int
+	opened  time.Time // when open was read
 	looked  time.Time
 	pause   time.Time // until when the kernel is not asked again
 }
@@ -254,18 +260,23 @@ func (p *Path) callers(containers []Container) []Caller {
 
 // count reads what the kernel counted, and finds instances that are silent.
 func (p *Path) count(now time.Time) error {
-	traffic, err1 := p.table.Traffic()
-	open, err2 := p.table.Open()
-	if err := errors.Join(err1, err2); err != nil {
+	traffic, err := p.table.Traffic()
+	if err != nil {
 		return err
+	}
+	if now.Sub(p.opened) >= openEvery {
+		if p.open, err = p.table.Open(); err != nil {
+			return err
+		}
+		p.opened = now
 	}
 	var stale []Instance
 	for i, is := range traffic {
 		was := p.counted[i]
-		next := count{traffic: is, open: open[i], changed: was.changed}
-		if is != was.traffic || open[i] != was.open {
+		next := count{traffic: is, open: p.open[i], changed: was.changed}
+		if is != was.traffic || p.open[i] != was.open {
 			next.changed = now
-			p.source.Carried(i, is.since(was.traffic), open[i])
+			p.source.Carried(i, is.since(was.traffic), p.open[i])
 		}
 		answered := is.Answers != was.traffic.Answers
 		if was.asked && !answered {
@@ -299,7 +310,7 @@ func (p *Path) rest() {
 	if err := errors.Join(p.count(time.Now()), p.table.Delete(), ForbidInward()); err != nil {
 		p.log.Warn("remove the kernel's rules", "err", err)
 	}
-	p.table, p.looked = nil, time.Time{}
+	p.table, p.looked, p.opened = nil, time.Time{}, time.Time{}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rules, p.why = Rules{}, nil
@@ -347,6 +358,15 @@ func (p *Path) ask(ctx context.Context) {
 	group.Wait()
 }
 
+// allBound says whether the port of each container is known that needs one.
+func (p *Path) allBound(containers []Container) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !slices.ContainsFunc(containers, func(c Container) bool {
+		return len(c.Links)+len(c.Published) > 0 && p.bound[c.ID].Addr != c.Addr
+	})
+}
+
 // bind finds the ports of the bridge that containers are behind.
 //
 // The kernel is asked which port has the address, and then Docker whether the container still has it. If
@@ -354,6 +374,10 @@ func (p *Path) ask(ctx context.Context) {
 // does not come back.
 func (p *Path) bind(ctx context.Context) {
 	containers := p.source.Containers()
+	if p.allBound(containers) && time.Since(p.portsRead) < lookEvery {
+		return
+	}
+	p.portsRead = time.Now()
 	ports, err := Ports(p.settings.Bridge)
 	if err != nil {
 		return // the pass tells what is wrong, if it is not that the bridge is not there yet
@@ -371,8 +395,20 @@ func (p *Path) bind(ctx context.Context) {
 			unbound = append(unbound, c)
 		}
 	}
-	maps.DeleteFunc(p.bound, func(id string, c Caller) bool { return !known[id] || !there[c.Port] })
+	var gone []netip.Addr
+	maps.DeleteFunc(p.bound, func(_ string, c Caller) bool {
+		if !there[c.Port] {
+			gone = append(gone, c.Addr)
+		}
+		return !there[c.Port]
+	})
+	maps.DeleteFunc(p.bound, func(id string, _ Caller) bool { return !known[id] })
 	p.mu.Unlock()
+	for _, addr := range gone {
+		if err := EndConnections(addr); err != nil {
+			p.log.Warn("end connections of a container that is gone", "addr", addr, "err", err)
+		}
+	}
 	for _, c := range unbound {
 		port, ok := ports[c.Addr]
 		if !ok {

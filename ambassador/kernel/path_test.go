@@ -3,9 +3,11 @@
 package kernel
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 	"sync"
@@ -82,6 +84,7 @@ func (r *route) add(id string, c *container, links map[uint16]string, published 
 func (r *route) round(later time.Duration) {
 	r.now = r.now.Add(later)
 	r.mustIn(func() error {
+		r.path.portsRead = time.Time{}
 		r.path.bind(r.t.Context())
 		r.path.ask(r.t.Context())
 		r.path.pass(r.now)
@@ -190,18 +193,18 @@ func TestOpenConnectionsAreCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.round(time.Second)
+	r.round(openEvery)
 	if r.open != 1 {
 		t.Errorf("%d are open, want 1", r.open)
 	}
 	r.services["shop"] = Service{}
-	r.round(time.Second)
+	r.round(openEvery)
 	if r.open != 1 {
 		t.Errorf("%d are open, want 1", r.open)
 	}
 	conn.Close()
 	time.Sleep(50 * time.Millisecond)
-	r.round(time.Second)
+	r.round(openEvery)
 	if r.open != 0 {
 		t.Errorf("%d are open, want none", r.open)
 	}
@@ -229,4 +232,39 @@ func (r *route) callLater() <-chan string {
 		answer <- who
 	}()
 	return answer
+}
+
+// TestNextOwnerDoesNotMeetOldConnections, which somebody who was cut off could not end.
+func TestNextOwnerDoesNotMeetOldConnections(t *testing.T) {
+	r := newRoute(t)
+	r.round(0)
+	old, _, err := r.caller.dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := old.LocalAddr().(*net.TCPAddr)
+	r.end(r.caller)
+	delete(r.docker, "caller")
+	next := r.container("172.30.0.2")
+	r.world.port(next)
+	dial := func(timeout time.Duration) (who string, err error) {
+		err = next.in(func() error {
+			dialer := net.Dialer{LocalAddr: from, Timeout: timeout}
+			conn, err := dialer.Dial("tcp4", netip.AddrPortFrom(netip.MustParseAddr(gateway), dialled).String())
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			who, err = bufio.NewReader(conn).ReadString('\n')
+			return err
+		})
+		return strings.TrimSpace(who), err
+	}
+	if who, err := dial(500 * time.Millisecond); err == nil {
+		t.Errorf("the first packet met the old connection, answered by %q", who)
+	}
+	r.round(time.Second)
+	if who, err := dial(5 * time.Second); who != listener || err != nil {
+		t.Errorf("answered by %q: %v", who, err)
+	}
 }

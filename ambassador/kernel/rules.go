@@ -33,6 +33,7 @@ const (
 //	    chain service-<n> { ct mark set numgen random mod <weights> map { ... }  goto dial }
 //	    chain dial { ct timeout set patience  dnat to ct mark map @backends }
 //	    chain forget { type filter hook prerouting
+//	        meta mark & 0xf0000000 == 0xd0000000  ct mark & 0xf0000000 == 0xd0000000  ct status assured  drop
 //	        meta mark & 0xf0000000 == 0xd0000000  meta mark set 0
 //	    }
 //	    chain through { type filter hook forward
@@ -48,6 +49,9 @@ const (
 //	    }
 //	    chain refused { add @failing { ct mark }  drop }
 //	}
+//
+// What is dropped before it is forgotten is a first packet on a connection that was open already: of the
+// next owner of the address, by chance from the same port. It must not go where that connection went.
 //
 // The doors are for this host's instances what the links are for callers: who has the address of one
 // next is not taken for it.
@@ -87,7 +91,10 @@ func (t *Table) begin(conn *nftables.Conn) error {
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg0}, network(reg1, 12, 4), transport(reg2, 2, 2),
 		lookupInto(links, reg0, unix.NFT_REG_VERDICT))
 	forget := t.hook(conn, "forget", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, forgetAt)
-	t.rule(conn, forget, &expr.Meta{Key: expr.MetaKeyMARK, Register: reg0}, masked(reg0, markMask), equal(reg0, native(markPrefix)),
+	marked := []expr.Any{&expr.Meta{Key: expr.MetaKeyMARK, Register: reg0}, masked(reg0, markMask), equal(reg0, native(markPrefix))}
+	t.rule(conn, forget, marked, ours(), ct(expr.CtKeySTATUS, reg0), masked(reg0, statusAssured), equal(reg0, native(statusAssured)),
+		verdict(expr.VerdictDrop))
+	t.rule(conn, forget, marked,
 		&expr.Immediate{Register: reg0, Data: native(0)}, &expr.Meta{Key: expr.MetaKeyMARK, Register: reg0, SourceRegister: true})
 	t.watch(conn, volumes, failing)
 	return errors.Join(errs...)

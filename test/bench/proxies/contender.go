@@ -18,6 +18,8 @@ import (
 // contender is a proxy, or none.
 type contender struct {
 	name    string
+	from    callers
+	within  *place         // that callers are in; nil: here
 	to      netip.AddrPort // of the first kind of backend
 	command []string
 	env     []string
@@ -52,7 +54,7 @@ func (c *contender) start(ctx context.Context, dir string) error {
 	if err := c.process.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", c.name, err)
 	}
-	if err := ready(ctx, c.to); err != nil {
+	if err := c.within.do(func() error { return ready(ctx, c.from, c.to) }); err != nil {
 		said, _ := os.ReadFile(log.Name()) // only to explain the error
 		return fmt.Errorf("start %s: %w: %s", c.name, err, said)
 	}
@@ -127,7 +129,7 @@ func (c *contender) holds() (descriptors, bytes int, err error) {
 // ambassador is ours, in the world.
 func ambassador(name, binary string, last byte, w *world, env ...string) *contender {
 	to := proxyAddr(last)
-	return &contender{name: name, to: to, command: []string{binary, "--http-addr=127.0.0.1:0"}, env: append([]string{
+	return &contender{from: onLoopback, name: name, to: to, command: []string{binary, "--http-addr=127.0.0.1:0"}, env: append([]string{
 		"LISTEN_ADDR=" + to.Addr().String(), "DOCKER_HOST=unix://" + w.engine, "DNS_ADDR=" + w.dns,
 		fmt.Sprintf("PORT_RANGE=%d:%d", proxyPort, proxyPort+9),
 		"MAX_CONNECTIONS_PER_CONTAINER=10000"}, env...)}
@@ -135,18 +137,21 @@ func ambassador(name, binary string, last byte, w *world, env ...string) *conten
 
 // haproxy forwards to the first backend of each kind, with a thread for each core as is its default.
 func haproxy(dir, name string, last byte, global, defaults string) (*contender, error) {
-	to := proxyAddr(last)
+	return haproxyTo(dir, name, proxyAddr(last), func(kind int) netip.AddrPort { return backends(kind, 0, 1)[0] }, global, defaults)
+}
+
+func haproxyTo(dir, name string, to netip.AddrPort, backend func(kind int) netip.AddrPort, global, defaults string) (*contender, error) {
 	var config strings.Builder
 	fmt.Fprintf(&config, "global\n maxconn 9600\n maxpipes 300\n%sdefaults\n mode tcp\n maxconn 9600\n%s"+
 		" timeout connect 1s\n timeout client 1h\n timeout server 1h\n", global, defaults)
 	for kind := range kinds {
-		fmt.Fprintf(&config, "listen l%d\n bind %s:%d\n server s %s\n", kind, to.Addr(), int(to.Port())+kind, backends(kind, 0, 1)[0])
+		fmt.Fprintf(&config, "listen l%d\n bind %s:%d\n server s %s\n", kind, to.Addr(), int(to.Port())+kind, backend(kind))
 	}
 	file := filepath.Join(dir, strings.ReplaceAll(name, " ", "-")+".cfg")
 	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
 		return nil, err
 	}
-	return &contender{name: name, to: to, command: []string{"haproxy", "-db", "-f", file}}, nil
+	return &contender{from: onLoopback, name: name, to: to, command: []string{"haproxy", "-db", "-f", file}}, nil
 }
 
 // nginx has a worker for each core, and hands half-closed connections through.
@@ -164,8 +169,10 @@ func nginx(dir string, last byte) (*contender, error) {
 	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
 		return nil, err
 	}
-	return &contender{name: "nginx", to: to, command: []string{"nginx", "-p", dir, "-c", file}}, nil
+	return &contender{from: onLoopback, name: "nginx", to: to, command: []string{"nginx", "-p", dir, "-c", file}}, nil
 }
 
 // direct is no proxy: the backends themselves.
-func direct() *contender { return &contender{name: "direct", to: backends(0, 0, 1)[0]} }
+func direct() *contender {
+	return &contender{from: onLoopback, name: "direct", to: backends(0, 0, 1)[0]}
+}

@@ -41,6 +41,7 @@ type exchange struct {
 
 // exchanger does exchanges, so many at a time, in one thread.
 type exchanger struct {
+	from  callers
 	to    netip.AddrPort
 	fresh bool // a new connection for each
 	poll  int
@@ -49,8 +50,8 @@ type exchanger struct {
 }
 
 // exchangeFor exchanges bytes for a while.
-func exchangeFor(to netip.AddrPort, conns int, fresh bool, while time.Duration) (perSecond float64, p99 time.Duration, err error) {
-	x := &exchanger{to: to, fresh: fresh, byFD: make(map[int]*exchange)}
+func exchangeFor(from callers, to netip.AddrPort, conns int, fresh bool, while time.Duration) (perSecond float64, p99 time.Duration, err error) {
+	x := &exchanger{from: from, to: to, fresh: fresh, byFD: make(map[int]*exchange)}
 	if x.poll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return 0, 0, err
 	}
@@ -90,7 +91,7 @@ func exchangeFor(to netip.AddrPort, conns int, fresh bool, while time.Duration) 
 func (x *exchanger) begin(e *exchange) (err error) {
 	e.begun, e.wrote = time.Now(), false
 	e.caller = (e.caller + 1) % callerCount
-	if e.fd, err = dialFrom(callerAddr(e.caller), x.to); err != nil {
+	if e.fd, err = dialFrom(x.from(e.caller), x.to); err != nil {
 		return err
 	}
 	x.byFD[e.fd] = e
@@ -159,7 +160,7 @@ func dialFrom(from netip.Addr, to netip.AddrPort) (fd int, err error) {
 }
 
 // bulkFor carries as much as it can for a while, up or down. The rate is in bits.
-func bulkFor(ctx context.Context, to netip.AddrPort, streams int, up bool, while time.Duration) (perSecond float64, err error) {
+func bulkFor(ctx context.Context, from callers, to netip.AddrPort, streams int, up bool, while time.Duration) (perSecond float64, err error) {
 	var conns []net.Conn
 	defer func() {
 		for _, conn := range conns {
@@ -167,7 +168,7 @@ func bulkFor(ctx context.Context, to netip.AddrPort, streams int, up bool, while
 		}
 	}()
 	for i := range streams {
-		dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(callerAddr(i), 0))}
+		dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from(i), 0))}
 		conn, err := dialer.DialContext(ctx, "tcp", to.String())
 		if err != nil {
 			return 0, err
@@ -242,7 +243,7 @@ func openIdle(to netip.AddrPort, n int) (opened int, closeAll func(), err error)
 		}
 	}
 	for i := range n {
-		fd, err := dialFrom(callerAddr(i%callerCount), to)
+		fd, err := dialFrom(onLoopback(i%callerCount), to)
 		if err != nil {
 			return 0, closeAll, err
 		}

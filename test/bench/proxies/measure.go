@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -20,7 +21,7 @@ type Options struct {
 	Binary string        // of the ambassador
 	Rounds int           // of each load
 	While  time.Duration // of each load of each proxy
-	Only   string        // a regular expression for what to measure: names of loads, "idle", "tables"
+	Only   string        // a regular expression for what to measure: names of loads, "idle", "tables", "kernel: <name of a load>"
 }
 
 // Results are what was measured.
@@ -31,6 +32,9 @@ type Results struct {
 	Loads  []loadResult
 	Idle   []idleResult
 	Tables []tableResult
+
+	BridgedNames []string // of who is compared on the bridge, a direct connection first
+	Bridged      []loadResult
 }
 
 // loadResult is what the proxies made of a load.
@@ -58,7 +62,7 @@ func loads() (all []load) {
 			}
 			all = append(all, load{name: name, unit: "Gbit/s", per: 8e9, rate: 1.2, rate1m: 1, cpu: 0.4,
 				run: func(ctx context.Context, c *contender, while time.Duration) (float64, time.Duration, error) {
-					rate, err := bulkFor(ctx, c.port(kind), streams, up, while)
+					rate, err := bulkFor(ctx, c.from, c.port(kind), streams, up, while)
 					return rate, 0, err
 				}})
 		}
@@ -66,12 +70,12 @@ func loads() (all []load) {
 	for _, conns := range []int{16, 128} {
 		all = append(all, load{name: fmt.Sprintf("connect, byte, close: %d", conns), unit: "/s", per: 1, rate: 1, cpu: 0.85, p99: 1,
 			run: func(_ context.Context, c *contender, while time.Duration) (float64, time.Duration, error) {
-				return exchangeFor(c.port(echoes), conns, true, while)
+				return exchangeFor(c.from, c.port(echoes), conns, true, while)
 			}})
 	}
 	return append(all, load{name: "ping-pong, 16", unit: "/s", per: 1, rate: 1, cpu: 1,
 		run: func(_ context.Context, c *contender, while time.Duration) (float64, time.Duration, error) {
-			return exchangeFor(c.port(echoes), 16, false, while)
+			return exchangeFor(c.from, c.port(echoes), 16, false, while)
 		}}, load{name: "HTTP keep-alive, 64", unit: "/s", per: 1, rate: 1, cpu: 1,
 		run: func(ctx context.Context, c *contender, while time.Duration) (float64, time.Duration, error) {
 			return requestsFor(ctx, c.port(answersHTTP), while)
@@ -118,14 +122,19 @@ func measure(ctx context.Context, o Options, progress io.Writer) (r Results, err
 		}
 	}
 	if only.MatchString("tables") {
-		err = c.tables(ctx, &r)
+		if err := c.tables(ctx, &r); err != nil {
+			return r, fmt.Errorf("tables: %w", err)
+		}
+	}
+	if slices.ContainsFunc(loads(), func(l load) bool { return only.MatchString(bridgedPrefix + l.name) }) {
+		err = c.bridged(ctx, &r)
 	}
 	return r, err
 }
 
 // world starts a world that ends with the contest.
 func (c *contest) world(callers int, services []service) (*world, error) {
-	w, err := startWorld(c.dir, fmt.Sprintf("world%d", len(c.worlds)), callers, proxyPort, services)
+	w, err := startWorld(c.dir, fmt.Sprintf("world%d", len(c.worlds)), onLoopback, callers, proxyPort, services)
 	if err == nil {
 		c.worlds = append(c.worlds, w)
 	}
@@ -167,17 +176,23 @@ func (c *contest) loads(ctx context.Context, r *Results) error {
 		}
 		r.Names = append(r.Names, p.name)
 	}
+	r.Loads, err = c.each(ctx, "", all)
+	return err
+}
+
+// each measures the loads that are wanted, by their names behind the prefix.
+func (c *contest) each(ctx context.Context, prefix string, all []*contender) (results []loadResult, err error) {
 	for _, l := range loads() {
-		if !c.only.MatchString(l.name) {
+		if !c.only.MatchString(prefix + l.name) {
 			continue
 		}
 		rounds, err := c.interleave(ctx, l, all)
 		if err != nil {
-			return fmt.Errorf("%s: %w", l.name, err)
+			return nil, fmt.Errorf("%s: %w", l.name, err)
 		}
-		r.Loads = append(r.Loads, loadResult{l.name, rounds})
+		results = append(results, loadResult{l.name, rounds})
 	}
-	return nil
+	return results, nil
 }
 
 func (c *contest) interleave(ctx context.Context, l load, all []*contender) ([][]figures, error) {
@@ -201,7 +216,11 @@ func measureOne(ctx context.Context, l load, c *contender, while time.Duration) 
 	if err != nil {
 		return f, err
 	}
-	if f.Rate, f.P99, err = l.run(ctx, c, while); err != nil {
+	err = c.within.do(func() (err error) {
+		f.Rate, f.P99, err = l.run(ctx, c, while)
+		return err
+	})
+	if err != nil {
 		return f, err
 	}
 	after, err := c.spent()

@@ -42,7 +42,7 @@ func (c *contest) tables(ctx context.Context, r *Results) error {
 		all = append(all, p)
 	}
 	l := load{name: "tables", unit: "/s", per: 1, run: func(_ context.Context, c *contender, while time.Duration) (float64, time.Duration, error) {
-		return exchangeFor(c.port(echoes), 16, true, while)
+		return exchangeFor(c.from, c.port(echoes), 16, true, while)
 	}}
 	rounds, err := c.interleave(ctx, l, all)
 	for i, p := range all {

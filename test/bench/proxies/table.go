@@ -68,6 +68,9 @@ func (r Results) Write(b *strings.Builder) {
 	if len(r.Idle) > 0 {
 		r.writeIdle(b)
 	}
+	if len(r.Bridged) > 0 {
+		r.writeBridged(b)
+	}
 	if len(r.Tables) > 0 {
 		r.writeTables(b)
 	}
@@ -146,4 +149,57 @@ func (r Results) writeTables(b *strings.Builder) {
 		fmt.Fprintf(b, "| %s | %s | %s | %.2f |\n", t.Name, rateText(median(t.Rounds, rateOf), l),
 			costText(time.Duration(median(t.Rounds, costOf)), l), ratio(t.Rounds, r.Tables[0].Rounds, rateOf))
 	}
+}
+
+// kernelGoal is the least part of a direct connection's rate that the kernel path is to have.
+const kernelGoal = 0.9
+
+func (r Results) writeBridged(b *strings.Builder) {
+	fmt.Fprintf(b, `
+## The kernel path beside a direct connection
+
+Medians of %d rounds of %v each, in turn. %d callers and the backends are in networks of their own, behind a bridge with Docker's rules;
+a direct connection goes to the backend's own address, and so do the proxies', which on a real host pass Docker's translation too.
+Ratios are to the direct connection, medians of those of the rounds.
+
+| load | |`, r.Rounds, r.While, callerCount)
+	for _, name := range r.BridgedNames {
+		fmt.Fprintf(b, " %s |", name)
+	}
+	fmt.Fprintf(b, " goal | met |\n|---|---|%s---|---|\n", strings.Repeat("---|", len(r.BridgedNames)))
+	for _, l := range loads() {
+		for _, result := range r.Bridged {
+			if result.Name == l.name {
+				l.writeBridged(b, result.Rounds)
+			}
+		}
+	}
+}
+
+func (l load) writeBridged(b *strings.Builder, all [][]figures) {
+	fmt.Fprintf(b, "| %s | rate |", l.name)
+	for _, rounds := range all {
+		fmt.Fprintf(b, " %s |", rateText(median(rounds, rateOf), l))
+	}
+	fmt.Fprint(b, " | |\n| | ratio | 1 |")
+	for _, rounds := range all[1:] {
+		fmt.Fprintf(b, " %.2f |", ratio(rounds, all[0], rateOf))
+	}
+	verdict := "yes"
+	if ratio(all[1], all[0], rateOf) < kernelGoal {
+		verdict = "**no**"
+	}
+	fmt.Fprintf(b, " ≥ %.2f | %s |\n| | processor time | – |", kernelGoal, verdict)
+	for _, rounds := range all[1:] {
+		fmt.Fprintf(b, " %s |", costText(time.Duration(median(rounds, costOf)), l))
+	}
+	b.WriteString(" | |\n")
+	if l.p99 == 0 {
+		return
+	}
+	b.WriteString("| | 99 % |")
+	for _, rounds := range all {
+		fmt.Fprintf(b, " %.2f ms |", median(rounds, p99Of)/1e6)
+	}
+	b.WriteString(" | |\n")
 }

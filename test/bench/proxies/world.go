@@ -28,8 +28,11 @@ type service struct {
 	backends []netip.AddrPort
 }
 
-// callerAddr is the address of a container, which connects from it. wrk connects from the first.
-func callerAddr(i int) netip.Addr {
+// callers are containers' addresses, which connections come from. wrk connects from the first.
+type callers func(i int) netip.Addr
+
+// onLoopback are callers in one network with all others.
+func onLoopback(i int) netip.Addr {
 	if i == 0 {
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
@@ -38,14 +41,14 @@ func callerAddr(i int) netip.Addr {
 
 // startWorld runs an Engine and a nameserver for as many callers, each of which may reach every service
 // at its port, from first on.
-func startWorld(dir, name string, callers, first int, services []service) (*world, error) {
+func startWorld(dir, name string, from callers, n, first int, services []service, others ...container) (*world, error) {
 	var group sync.WaitGroup
 	w := &world{engine: filepath.Join(dir, name+".sock")}
 	listener, err := net.Listen("unix", w.engine)
 	if err != nil {
 		return nil, err
 	}
-	engine := http.Server{Handler: engineHandler(containers(callers, first, services))}
+	engine := http.Server{Handler: engineHandler(append(containers(from, n, first, services), others...))}
 	group.Go(func() { _ = engine.Serve(listener) }) // until it is closed
 	packets, stream, err := listenDNS()
 	if err != nil {
@@ -84,33 +87,57 @@ func listenDNS() (packets net.PacketConn, stream net.Listener, err error) {
 	return nil, nil, err
 }
 
-// containers is the Engine's list.
-func containers(callers, first int, services []service) []byte {
+// container is one of the Engine's.
+type container struct {
+	addr      netip.Addr
+	label     string // of its links
+	published []uint16
+}
+
+// containers are the callers.
+func containers(from callers, n, first int, services []service) (all []container) {
 	links := make(map[string]string)
 	for i, s := range services {
 		links[fmt.Sprint(first+i)] = s.name
 	}
-	label, err := json.Marshal(links)
-	if err != nil {
-		panic(err) // a map of strings always is JSON
+	for i := range n {
+		all = append(all, container{addr: from(i), label: mustJSON(links)})
 	}
-	type network struct{ IPAddress string }
-	var list []any
-	for i := range callers {
-		list = append(list, map[string]any{
-			"Id": fmt.Sprintf("%064x", i), "Names": []string{fmt.Sprintf("/shop---caller---%d", i)}, "State": "running",
-			"Labels":          map[string]string{"dokkaa.cluster": "bench", "dokkaa.backends": string(label)},
-			"NetworkSettings": map[string]any{"Networks": map[string]network{"dokkaa": {callerAddr(i).String()}}},
-		})
-	}
-	text, err := json.Marshal(list)
-	if err != nil {
-		panic(err) // likewise
-	}
-	return text
+	return all
 }
 
-func engineHandler(list []byte) http.Handler {
+// listed is the container in the Engine's list.
+func (c container) listed(id string) map[string]any {
+	var ports []any
+	for _, port := range c.published {
+		ports = append(ports, map[string]any{"IP": bridgeGateway.String(), "PublicPort": port, "PrivatePort": port, "Type": "tcp"})
+	}
+	return map[string]any{"Id": id, "Names": []string{"/shop---" + id}, "State": "running", "Ports": ports,
+		"Labels": map[string]string{"dokkaa.cluster": "bench", "dokkaa.backends": c.label}, "NetworkSettings": c.networks()}
+}
+
+func (c container) networks() any {
+	type network struct{ IPAddress string }
+	return map[string]any{"Networks": map[string]network{"dokkaa": {c.addr.String()}}}
+}
+
+func mustJSON(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(err) // it is made of strings and numbers
+	}
+	return string(text)
+}
+
+func engineHandler(all []container) http.Handler {
+	var rows []any
+	each := make(map[string]string) // what is said of one container
+	for i, c := range all {
+		id := fmt.Sprintf("%064x", i)
+		rows = append(rows, c.listed(id))
+		each["/containers/"+id+"/json"] = mustJSON(map[string]any{"Id": id, "State": map[string]bool{"Running": true}, "NetworkSettings": c.networks()})
+	}
+	list := mustJSON(rows)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/version"):
@@ -119,8 +146,11 @@ func engineHandler(list []byte) http.Handler {
 			w.WriteHeader(http.StatusOK)
 			_ = http.NewResponseController(w).Flush() // likewise
 			<-r.Context().Done()
+		case strings.HasSuffix(r.URL.Path, "/containers/json"):
+			_, _ = w.Write([]byte(list)) // likewise
 		default:
-			_, _ = w.Write(list) // likewise
+			_, path, _ := strings.Cut(r.URL.Path[1:], "/") // without the version
+			_, _ = w.Write([]byte(each["/"+path]))         // likewise
 		}
 	})
 }
@@ -154,9 +184,9 @@ func dnsHandler(services []service) dns.Handler {
 }
 
 // ready waits until the ambassador serves.
-func ready(ctx context.Context, addr netip.AddrPort) error {
+func ready(ctx context.Context, from callers, addr netip.AddrPort) error {
 	return eventually(ctx, func() error {
-		dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(callerAddr(0), 0))}
+		dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from(0), 0))}
 		conn, err := dialer.DialContext(ctx, "tcp", addr.String())
 		if err != nil {
 			return err
