@@ -23,6 +23,7 @@ type fakeServer struct {
 	answer  answer
 	err     error
 	takes   time.Duration
+	late    bool        // it answers though it is too late
 	asked   []time.Time // when
 	talking int         // questions at a time
 	most    int
@@ -35,6 +36,9 @@ func (f *fakeServer) ask(ctx context.Context, _ string) (answer, error) {
 	f.talking++
 	f.most = max(f.most, f.talking)
 	a, err, takes := f.answer, f.err, f.takes
+	if f.late {
+		ctx = context.WithoutCancel(ctx)
+	}
 	f.mu.Unlock()
 	defer f.change(func() { f.talking-- })
 	select {

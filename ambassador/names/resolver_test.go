@@ -59,6 +59,16 @@ func TestOneLostPacketIsNotNoticed(t *testing.T) {
 	})
 }
 
+func TestAnAnswerServesWhileTheNextIsHeldUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeServer{answer: answer{hosts(1), 5 * time.Second}}
+		r := f.run(t, Settings{MaxStale: time.Hour})
+		lookup(t, r, 1)
+		f.change(func() { f.takes, f.late = undecided-time.Millisecond, true })
+		use(t, r, time.Minute, 1)
+	})
+}
+
 func TestWhatIsWithdrawnIsGoneWithinASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeServer{answer: answer{hosts(1, 2), 5 * time.Second}, takes: 50 * time.Millisecond}

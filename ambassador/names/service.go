@@ -30,6 +30,9 @@ const (
 	// After a failure the last answer serves for this time, and in half of it another is asked for.
 	holdOff = time.Second
 
+	// undecided is how long that may take, with as much again for a busy host.
+	undecided = 2 * attempts * hurriedTimeout
+
 	never = time.Duration(math.MaxInt64)
 )
 
@@ -133,6 +136,7 @@ func (r *Resolver) turn(ctx context.Context, s *service) {
 	r.mu.Unlock()
 
 	s.asked = time.Since(r.epoch)
+	s.bridge()
 	answer, err := r.attempt(ctx, s)
 	switch {
 	case err == nil:
@@ -146,6 +150,13 @@ func (r *Resolver) turn(ctx context.Context, s *service) {
 	s.current = nil
 	r.mu.Unlock()
 	close(q.done)
+}
+
+// bridge has a fresh answer serve until it is decided what comes after it, also where the process is held up.
+func (s *service) bridge() {
+	if k := s.known.Load(); k != nil && s.asked < k.fresh {
+		s.known.Store(&known{k.pool, max(k.fresh, min(s.asked+undecided, s.old))})
+	}
 }
 
 // attempt asks until there is an answer, or enough.
