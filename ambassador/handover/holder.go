@@ -24,7 +24,7 @@ type holding struct {
 }
 
 // hold passes the post on to the first heir that serves, and returns the line to it; or nil when
-// ctx has ended. The post is free then.
+// ctx has ended.
 func (p *Post) hold(ctx context.Context, place *net.UnixListener) *line {
 	h := &holding{post: p, place: place, heirs: make(map[*line]struct{})}
 	stop := context.AfterFunc(ctx, h.end)
@@ -109,8 +109,8 @@ func (h *holding) won(l *line) {
 	h.winner = l
 }
 
-// bequeath hands the sockets over. Unless it errs, the heir accepts with them, we do not any
-// more, and the post is free.
+// bequeath hands the sockets over. Unless it errs, the heir accepts with them and has the post, and
+// we do not any more.
 func (h *holding) bequeath(l *line) error {
 	if _, _, err := l.hear(sayAsk); err != nil {
 		return err
@@ -136,12 +136,22 @@ func (h *holding) bequeath(l *line) error {
 	}
 	h.post.Server.Rest(serving.Sockets)
 	h.won(l)
-	_ = h.place.Close() // it may be closed already
 	h.post.endTurn()
-	if err := l.say(message{Say: sayRetired}); err != nil {
+	if err := h.retire(l); err != nil {
 		h.post.Log.Warn("the ambassador that had taken over is gone", "err", err) // which wait sees, too
 	}
 	return l.SetDeadline(time.Time{})
+}
+
+// retire leaves the post to the heir. It is never free meanwhile: who stands by would take it.
+func (h *holding) retire(l *line) error {
+	defer h.place.Close() // it may be closed already
+	post, err := Of(Name{Kind: postKind}, h.place)
+	if err != nil {
+		return l.say(message{Say: sayRetired}) // we are to end
+	}
+	defer post.Close()
+	return l.say(message{Say: sayRetired, Sockets: []Name{post.Name}}, post)
 }
 
 var errOther = errors.New("another one has taken over")

@@ -124,7 +124,7 @@ func (p *Post) Turn(ctx context.Context) (context.Context, error) {
 }
 
 // begin serves: with the sockets of whoever does now, to whom the line is then, or with its own.
-// It returns the post if that was free.
+// It returns the post if it has it.
 func (p *Post) begin(ctx context.Context, serve func([]Socket) []Name) (place *net.UnixListener, before *line) {
 	var err error
 	for range maxAttempts {
@@ -136,7 +136,7 @@ func (p *Post) begin(ctx context.Context, serve func([]Socket) []Name) (place *n
 			break
 		}
 		if before, err = p.succeed(ctx, serve); err == nil {
-			return nil, before
+			return p.takePost(before), before
 		}
 		if !errors.Is(err, errVacant) {
 			break
@@ -165,7 +165,7 @@ func (p *Post) succeed(ctx context.Context, serve func([]Socket) []Name) (*line,
 	l := &line{conn}
 	err = checkPeer(conn)
 	if err == nil {
-		err = l.await(ctx, p.Ready)
+		err = p.await(ctx, l)
 	}
 	var sockets []Socket
 	if err == nil {
@@ -179,23 +179,40 @@ func (p *Post) succeed(ctx context.Context, serve func([]Socket) []Name) (*line,
 	}
 	taken := serve(sockets)
 	p.Log.Info("accepting with the listeners of another ambassador", "given", len(sockets), "taken", len(taken))
-	err = l.say(message{Say: sayServing, Sockets: taken})
-	if err == nil {
-		_, _, err = l.hear(sayRetired)
-	}
-	if err == nil {
-		err = l.SetDeadline(time.Time{})
-	}
-	if err != nil {
-		// Whatever became of it, we serve; and it does so as well, at worst.
-		p.Log.Warn("the ambassador before does not say that it has stopped accepting", "err", err)
+	if err := l.say(message{Say: sayServing, Sockets: taken}); err != nil {
+		p.Log.Warn("the ambassador before cannot be told", "err", err) // which hears no more, either
 	}
 	return l, nil
 }
 
-// await waits until ready, for as long as the holder is there.
-func (l line) await(ctx context.Context, ready func() error) error {
-	for ctx.Err() == nil && ready() != nil {
+// takePost waits until the holder leaves its post, nil if it does not say so. Whatever became of it,
+// we serve; and it does so as well, at worst.
+func (p *Post) takePost(before *line) *net.UnixListener {
+	_, sockets, err := before.hear(sayRetired)
+	defer closeAll(sockets)
+	if err == nil {
+		err = before.SetDeadline(time.Time{})
+	}
+	var place *net.UnixListener
+	if err == nil && len(sockets) > 0 {
+		place, err = sockets[0].post()
+	}
+	if err != nil {
+		p.Log.Warn("the ambassador before does not say that it has stopped accepting", "err", err)
+	}
+	return place
+}
+
+// await waits until the server is ready, for as long as the holder is there.
+func (p *Post) await(ctx context.Context, l *line) error {
+	for told := false; ctx.Err() == nil; told = true {
+		why := p.Ready()
+		if why == nil {
+			return nil
+		}
+		if !told {
+			p.Log.Info("another ambassador serves until this one could", "err", why)
+		}
 		if err := l.SetReadDeadline(time.Now().Add(look)); err != nil {
 			return err
 		}
@@ -221,9 +238,7 @@ func (l line) ask() ([]Socket, error) {
 }
 
 // bind takes the post if it is free.
-func (p *Post) bind() (*net.UnixListener, error) {
-	return net.ListenUnix(network, p.addr())
-}
+func (p *Post) bind() (*net.UnixListener, error) { return net.ListenUnix(network, p.addr()) }
 
 func (p *Post) addr() *net.UnixAddr { return &net.UnixAddr{Name: "@" + p.Name, Net: network} }
 

@@ -305,7 +305,7 @@ func TestAHolderSurvivesItsHeirs(t *testing.T) {
 		"too much":    func(l *line) { _, _ = l.Write(make([]byte, maxMessage+1)) },
 		"empty":       func(l *line) { _, _ = l.Write(nil) },
 		"out of turn": func(l *line) { _ = l.say(message{Say: sayServing}) },
-		"descriptors": func(l *line) { _ = l.say(message{Say: sayAsk}, Socket{fd: 0}, Socket{fd: 1}) },
+		"descriptors": func(l *line) { _ = l.say(message{Say: sayAsk, Sockets: make([]Name, 2)}, Socket{fd: 0}, Socket{fd: 1}) },
 		"asks only":   ask,
 		"asks twice": func(l *line) {
 			ask(l)

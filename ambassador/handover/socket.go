@@ -15,6 +15,8 @@ import (
 const (
 	TCP = "tcp" // listens for connections
 	UDP = "udp" // is sent datagrams
+
+	postKind = "post" // hears heirs
 )
 
 // Name says what a socket is for.
@@ -92,6 +94,25 @@ func (s Socket) PacketConn() (*net.UDPConn, error) {
 		return nil, errors.Join(fmt.Errorf("receive with socket %s: it is one of %s", s.Addr, conn.LocalAddr()), conn.Close())
 	}
 	return udp, nil
+}
+
+// post returns the socket as a post, with a descriptor of its own.
+func (s Socket) post() (*net.UnixListener, error) {
+	own, err := s.Copy()
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(own.fd), postKind)
+	defer file.Close() // the listener has its own
+	listener, err := net.FileListener(file)
+	if err != nil {
+		return nil, fmt.Errorf("listen with the post: %w", err)
+	}
+	place, ok := listener.(*net.UnixListener)
+	if !ok {
+		return nil, errors.Join(errors.New("listen with the post: it is none"), listener.Close())
+	}
+	return place, nil
 }
 
 // Close gives the descriptor back.

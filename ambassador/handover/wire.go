@@ -20,7 +20,7 @@ const (
 	sayAsk     = "ask"     // the heir: may I have the sockets?
 	saySockets = "sockets" // the holder: here they are, and go on
 	sayServing = "serving" // the heir: I accept with these
-	sayRetired = "retired" // the holder: I do not any more
+	sayRetired = "retired" // the holder: I do not any more, and here is the post
 )
 
 // message is one packet. With it go the descriptors of a holder's sockets, in their order.
@@ -55,14 +55,18 @@ func (l line) say(m message, sockets ...Socket) error {
 	return nil
 }
 
-// hear receives a message that has to be the given one, with its sockets.
+// hear receives a message that has to be the given one. Only those of a holder come with sockets.
 func (l line) hear(say string) (message, []Socket, error) {
 	m, fds, err := l.receive()
 	if err == nil && m.Say != say {
 		err = fmt.Errorf("is %q", m.Say)
 	}
-	if err == nil && len(fds) > 0 && len(fds) != len(m.Sockets) {
-		err = fmt.Errorf("has %d descriptors for %d sockets", len(fds), len(m.Sockets))
+	want := 0
+	if say == saySockets || say == sayRetired {
+		want = len(m.Sockets)
+	}
+	if err == nil && len(fds) != want {
+		err = fmt.Errorf("has %d descriptors, not %d", len(fds), want)
 	}
 	if err != nil {
 		for _, fd := range fds {
