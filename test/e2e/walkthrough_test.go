@@ -26,6 +26,7 @@ func TestTwoHosts(t *testing.T) {
 	step(t, c, "datagrams cross hosts", (*cluster).sendsDatagrams)
 	step(t, c, "four nginx, two per host", (*cluster).scalesToFour)
 	step(t, c, "a sticky link leads to one of them", (*cluster).staysWithOne)
+	step(t, c, "the kernel connects, if it is to", (*cluster).connectsInTheKernel)
 	step(t, c, "the host without etcd is lost", (*cluster).losesHostWithoutEtcd)
 	step(t, c, "the host with etcd is lost", (*cluster).losesHostWithEtcd)
 }
