@@ -143,10 +143,17 @@ func (c *Callers) Find(ctx context.Context, addr netip.Addr) (*Caller, error) {
 			return who, nil
 		case err != nil:
 			return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
-		case time.Since(came) >= newcomerPatience:
+		case time.Since(came) >= newcomerPatience && (ctx.Err() != nil || !c.expecting()):
 			return nil, ErrStranger
 		}
 	}
+}
+
+// expecting says whether a container is being started, whose address is not known yet.
+func (c *Callers) expecting() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.table.expecting(time.Now())
 }
 
 // look returns the owner of the address by the table.

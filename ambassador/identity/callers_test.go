@@ -183,6 +183,23 @@ func TestASlowDockerIsAwaited(t *testing.T) {
 	})
 }
 
+func TestWhoeverIsBeingStartedIsAwaited(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *Callers, engine *fakeEngine) {
+		engine.put("slow", "created", nil, nil)
+		c.hint(event("container", "create", "slow", labelCluster, "c", "name", "slow"))
+		time.AfterFunc(3*time.Second, func() {
+			engine.start("slow", addr3, nil)
+			c.hint(event("container", "start", "slow"))
+		})
+		wantCaller(t, c, addr3, "slow")
+		start := time.Now()
+		wantCaller(t, c, addr6, "")
+		if took := time.Since(start); took > newcomerPatience+settled {
+			t.Errorf("a stranger waits %v after that", took)
+		}
+	})
+}
+
 func TestAHangingDockerHoldsNobodyForLong(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *Callers, engine *fakeEngine) {
 		engine.hold(make(chan struct{}))

@@ -108,7 +108,8 @@ const (
 	// Between two listings there are ten times as long as the last one took, within bounds.
 	paceLeast, paceMost = 20 * time.Millisecond, 200 * time.Millisecond
 	// A container's first connection can come before Docker lists it as running. So whoever is not
-	// listed is looked up for so long, and once at least, however slow Docker is: but not for ever.
+	// listed is looked up for so long, and once at least, however slow Docker is; and longer while
+	// a container is being started: but not for ever.
 	newcomerPatience = time.Second
 	lookUpTimeout    = 5 * time.Second
 	// Who was there waits less for a listing that nothing comes of.

@@ -12,6 +12,10 @@ import (
 // container ended before its own list shows it. Past that the event that took it back was lost.
 const staleFor = 5 * time.Second
 
+// startsWithin is how long Docker takes at most to start a container, from the making of it or from the
+// time it joined its network.
+const startsWithin = 10 * time.Second
+
 // table is what lists and events of Docker say together. It is pure, and for one goroutine at a time.
 //
 // An address is used again once its container is gone, and the next one must not inherit the links.
@@ -182,6 +186,20 @@ func (t *table) enter(l docker.Container, before *container, seq int, now time.T
 func (t *table) believes(d departure, seq int, now time.Time) bool {
 	last, ok := t.left[d]
 	return !ok || last.seq <= seq && (!last.away || now.Sub(last.at) > staleFor)
+}
+
+// expecting says whether a container is about to run that has no address yet.
+func (t *table) expecting(now time.Time) bool {
+	known := make(map[string]bool)
+	for _, who := range t.owners {
+		known[who.ID] = true
+	}
+	for id, c := range t.ours {
+		if c.active && !known[id] && now.Sub(c.began) < startsWithin {
+			return true
+		}
+	}
+	return false
 }
 
 // wanted are the ports of links, each with the first container that has such a link.
