@@ -26,6 +26,8 @@ func repeat[T any](ctx context.Context, what string, request func() (T, error)) 
 	switch {
 	case statusOf(err) == http.StatusUnauthorized:
 		return value, fmt.Errorf("%s: %w; is the token right, and has it not expired?", what, err)
+	case statusOf(err) == http.StatusTooManyRequests:
+		return value, fmt.Errorf("%s: %w; that is too long to wait for", what, err)
 	case err != nil:
 		return value, fmt.Errorf("%s: %w", what, err)
 	}

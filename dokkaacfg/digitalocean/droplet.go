@@ -52,7 +52,7 @@ type maker struct {
 	want    want
 	tell    hosting.Tell
 	made    map[string]bool // by name: a list may not have it yet
-	ready   map[string]bool // what was told of
+	told    map[int]bool    // by id: what is said once
 	retry   backoff.BackOff
 	failing time.Time // since when droplets cannot be made; zero if they can
 	pauses  pauses
@@ -60,7 +60,7 @@ type maker struct {
 }
 
 func (p *Provider) newMaker(w want, tell hosting.Tell) *maker {
-	return &maker{Provider: p, want: w, tell: tell, made: map[string]bool{}, ready: map[string]bool{}, retry: newBackOff()}
+	return &maker{Provider: p, want: w, tell: tell, made: map[string]bool{}, told: map[int]bool{}, retry: newBackOff()}
 }
 
 // pass looks at the droplets that there are, and makes those that are missing. It returns all
@@ -70,7 +70,7 @@ func (m *maker) pass(ctx context.Context, scale int, droplets []godo.Droplet) (a
 	hosts, others := m.sort(droplets)
 	for _, d := range others {
 		if _, ours := hostNumber(m.Cluster, d.Name); ours {
-			m.tell("droplet %s (%d): removed, it was the second of its name", d.Name, d.ID)
+			m.tellOnce(d, "droplet %s (%d): removed, it was the second of its name", d.Name, d.ID)
 			if err := m.deleteDroplet(ctx, d); err != nil {
 				return nil, "", err
 			}
@@ -94,13 +94,20 @@ func (m *maker) pass(ctx context.Context, scale int, droplets []godo.Droplet) (a
 		host := m.host(d)
 		if d.Status == "new" || !host.SSH.IsValid() || !host.Private.IsValid() {
 			waiting = fmt.Sprintf("host %s is %s, with the addresses %s", d.Name, d.Status, addressText(d))
-		} else if m.made[d.Name] && !m.ready[d.Name] {
-			m.ready[d.Name] = true
-			m.tell("host %s: made, with the addresses %s", d.Name, addressText(d))
+		} else if m.made[d.Name] {
+			m.tellOnce(d, "host %s: made, with the addresses %s", d.Name, addressText(d))
 		}
 		all = append(all, host)
 	}
 	return all, waiting, nil
+}
+
+// tellOnce tells of a droplet what is worth no second time.
+func (m *maker) tellOnce(d godo.Droplet, format string, args ...any) {
+	if !m.told[d.ID] {
+		m.told[d.ID] = true
+		m.tell(format, args...)
+	}
 }
 
 func addressText(d godo.Droplet) string {
@@ -134,12 +141,12 @@ func (m *maker) make(ctx context.Context, name string) error {
 	if m.failing.IsZero() {
 		m.failing = time.Now()
 	}
-	if !temporary(err) || time.Since(m.failing) > patience {
-		return err
-	}
 	m.pause = m.retry.NextBackOff()
 	if statusOf(err) == http.StatusTooManyRequests {
 		m.pause = time.Duration(retryAfter(err)) * time.Second
+	}
+	if !temporary(err) || time.Since(m.failing)+m.pause > patience {
+		return err
 	}
 	m.log.Debug("a droplet was not made, or it is not known", "host", name, "err", err)
 	return nil

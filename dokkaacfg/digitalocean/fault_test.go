@@ -113,6 +113,20 @@ func TestWaitsAsLongAsItIsTold(t *testing.T) {
 	})
 }
 
+func TestDoesNotWaitForAnHour(t *testing.T) {
+	for _, fault := range []digitaloceantest.Fault{{Path: "/v2/sizes"}, {Method: http.MethodPost, Path: "/v2/droplets"}} {
+		bubble(t, func(t *testing.T, c cluster) {
+			fault.Status, fault.RetryAfter = http.StatusTooManyRequests, time.Hour
+			c.api.Fail(fault)
+			start := time.Now()
+			_, err := c.Make(t.Context(), 1, t.Logf)
+			if statusOf(err) != http.StatusTooManyRequests || time.Since(start) > time.Second {
+				t.Errorf("after %s it says %v", time.Since(start), err)
+			}
+		})
+	}
+}
+
 func TestGivesUpWhenTheAPIIsDown(t *testing.T) {
 	for name, path := range map[string]string{"all": "", "orders": "/v2/droplets"} {
 		t.Run(name, func(t *testing.T) {
