@@ -31,13 +31,46 @@ func newHostClient(p provider) *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: dial, ResponseHeaderTimeout: 15 * time.Second}}
 }
 
+// askHost asks the gateway of an instance's host for the logs or stats of the instance. The caller
+// closes the answer's body.
+func (s *session) askHost(ctx context.Context, of instanceReport, what string, query url.Values) (*http.Response, error) {
+	host, err := hostOf(of)
+	if err != nil {
+		return nil, err
+	}
+	address := s.gateway(host) + "/v1/hosts/" + of.Host + "/instances/" + url.PathEscape(of.Instance) + "/" + what + "?" + query.Encode()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
+	if err != nil {
+		return nil, fmt.Errorf("read the %s of %s %d: %w", what, of.Ref, of.Slot, err)
+	}
+	resp, err := s.hostClient.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("read the %s of %s %d: %w", what, of.Ref, of.Slot, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		says, _ := io.ReadAll(io.LimitReader(resp.Body, 1000)) // the status says something, too
+		return nil, fmt.Errorf("read the %s of %s %d on host %s: %s: %s", what, of.Ref, of.Slot, of.Host, resp.Status, strings.TrimSpace(string(says)))
+	}
+	return resp, nil
+}
+
+// readUsage is what an instance uses of its host.
+func (s *session) readUsage(ctx context.Context, of instanceReport) (usage state.Usage, err error) {
+	resp, err := s.askHost(ctx, of, "stats", nil)
+	if err != nil {
+		return usage, err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&usage); err != nil {
+		return usage, fmt.Errorf("read the stats of %s %d on host %s: %w", of.Ref, of.Slot, of.Host, err)
+	}
+	return usage, nil
+}
+
 // readLog calls line with each line of an instance's log, which its host's gateway has from the
 // conductor there.
 func (s *session) readLog(ctx context.Context, of instanceReport, wanted logRequest, line func(state.LogLine) error) error {
-	host, err := hostOf(of)
-	if err != nil {
-		return err
-	}
 	query := url.Values{}
 	if wanted.tail >= 0 {
 		query.Set("tail", strconv.Itoa(wanted.tail))
@@ -48,20 +81,11 @@ func (s *session) readLog(ctx context.Context, of instanceReport, wanted logRequ
 	if wanted.follow {
 		query.Set("follow", "true")
 	}
-	address := s.gateway(host) + "/v1/hosts/" + of.Host + "/instances/" + url.PathEscape(of.Instance) + "/logs?" + query.Encode()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
+	resp, err := s.askHost(ctx, of, "logs", query)
 	if err != nil {
-		return fmt.Errorf("read the log of %s %d: %w", of.Ref, of.Slot, err)
-	}
-	resp, err := s.hostClient.Do(request)
-	if err != nil {
-		return fmt.Errorf("read the log of %s %d: %w", of.Ref, of.Slot, err)
+		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		says, _ := io.ReadAll(io.LimitReader(resp.Body, 1000)) // the status says something, too
-		return fmt.Errorf("read the log of %s %d on host %s: %s: %s", of.Ref, of.Slot, of.Host, resp.Status, strings.TrimSpace(string(says)))
-	}
 	decoder := json.NewDecoder(resp.Body)
 	for {
 		var l state.LogLine
@@ -69,9 +93,9 @@ func (s *session) readLog(ctx context.Context, of instanceReport, wanted logRequ
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return fmt.Errorf("read the log of %s %d on host %s: it breaks off: %w", of.Ref, of.Slot, of.Host, err)
+			return fmt.Errorf("read the logs of %s %d on host %s: they break off: %w", of.Ref, of.Slot, of.Host, err)
 		case l.Error != "":
-			return fmt.Errorf("read the log of %s %d on host %s: %s", of.Ref, of.Slot, of.Host, l.Error)
+			return fmt.Errorf("read the logs of %s %d on host %s: %s", of.Ref, of.Slot, of.Host, l.Error)
 		}
 		if err := line(l); err != nil {
 			return err

@@ -104,8 +104,8 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 	return time.Time{}, usageError{fmt.Sprintf("--since=%s is neither a duration such as 10m nor a time such as 2006-01-02T15:04:05Z", text)}
 }
 
-// maxLogStreams is how many hosts are asked at a time for what was written before now.
-const maxLogStreams = 16
+// maxAsked is how many instances are asked about at a time.
+const maxAsked = 16
 
 // past shows what was written up to now, in the order of time.
 func (c *logsCommand) past(ctx context.Context, s *session, rows []instanceReport, wanted logRequest, show *logPrinter) error {
@@ -117,7 +117,7 @@ func (c *logsCommand) past(ctx context.Context, s *session, rows []instanceRepor
 	var all []written
 	var failed []error
 	var asking sync.WaitGroup
-	free := make(chan struct{}, maxLogStreams)
+	free := make(chan struct{}, maxAsked)
 	for _, row := range rows {
 		free <- struct{}{}
 		asking.Go(func() {
@@ -290,7 +290,7 @@ type logRequest struct {
 func hostOf(row instanceReport) (netip.Addr, error) {
 	addr, err := netip.ParseAddr(row.Host)
 	if err != nil {
-		return addr, fmt.Errorf("read the log of %s %d: its host is %q", row.Ref, row.Slot, row.Host)
+		return addr, fmt.Errorf("ask the host of %s %d: it is %q", row.Ref, row.Slot, row.Host)
 	}
 	return addr, nil
 }

@@ -25,7 +25,7 @@ func logsCluster(t *testing.T, logs http.HandlerFunc) *testCluster {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/v2/", httputil.NewSingleHostReverseProxy(etcd))
-	mux.HandleFunc("GET /v1/hosts/{ip}/instances/{instance}/logs", logs)
+	mux.HandleFunc("GET /v1/hosts/{ip}/instances/{instance}/{what}", logs)
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	c.gateway = server.URL
@@ -78,7 +78,7 @@ func TestLogsOfAHostThatIsAway(t *testing.T) {
 		fmt.Fprintln(w, `{"text": "here"}`+"\n"+`{"error": "Docker went away"}`)
 	})
 	out, err := c.run("", "logs", "dummy")
-	const want = "read the log of dummy/web 1 on host 10.101.0.1: 502 Bad Gateway: the conductor does not answer\nread the log of dummy/web 2 on host 10.101.0.2: Docker went away"
+	const want = "read the logs of dummy/web 1 on host 10.101.0.1: 502 Bad Gateway: the conductor does not answer\nread the logs of dummy/web 2 on host 10.101.0.2: Docker went away"
 	if out != "dummy/web 2 | here\n" || err == nil || err.Error() != want {
 		t.Errorf("it says\n%s\n%v", out, err)
 	}

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// maxStreams is how many clients may read logs at a time: each costs Docker a reader.
-	maxStreams = 100
+	// maxOpen is how many clients may ask at a time: each costs Docker something.
+	maxOpen = 100
 	// writeTimeout is how long a client may take nothing.
 	writeTimeout = 30 * time.Second
 )
@@ -27,52 +27,72 @@ const (
 // Engine is what the API asks of the host's Docker Engine.
 type Engine interface {
 	List(ctx context.Context) ([]engine.Container, error)
+	Usage(ctx context.Context, id string) (state.Usage, error)
 	Logs(ctx context.Context, id string, o engine.LogOptions, line func(engine.LogLine) error) error
 }
 
 // API is the API of a host.
 type API struct {
-	engine  Engine
-	log     *slog.Logger
-	streams chan struct{} // those that are open
+	engine Engine
+	log    *slog.Logger
+	open   chan struct{} // requests that are being answered
 }
 
 // New makes the API. It does no I/O.
 func New(e Engine, log *slog.Logger) *API {
-	return &API{engine: e, log: log, streams: make(chan struct{}, maxStreams)}
+	return &API{engine: e, log: log, open: make(chan struct{}, maxOpen)}
 }
 
 // Routes serves the API.
 func (a *API) Routes(mux *http.ServeMux) {
-	mux.HandleFunc("GET /v1/instances/{instance}/logs", a.logs)
+	mux.HandleFunc("GET /v1/instances/{instance}/logs", a.bounded(a.logs))
+	mux.HandleFunc("GET /v1/instances/{instance}/stats", a.bounded(a.stats))
+}
+
+// bounded lets through so many requests of this host at a time.
+func (a *API) bounded(serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if addr, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || !addr.Addr().Unmap().IsLoopback() {
+			http.Error(w, "this is for the host itself: ask its gateway", http.StatusForbidden)
+			return
+		}
+		select {
+		case a.open <- struct{}{}:
+			defer func() { <-a.open }()
+			serve(w, r)
+		default:
+			http.Error(w, fmt.Sprintf("%d clients ask this host already", maxOpen), http.StatusServiceUnavailable)
+		}
+	}
+}
+
+// stats writes what an instance uses of its host, a state.Usage as JSON.
+func (a *API) stats(w http.ResponseWriter, r *http.Request) {
+	id := a.find(w, r)
+	if id == "" {
+		return
+	}
+	usage, err := a.engine.Usage(r.Context(), id)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(usage); err != nil {
+		a.log.Debug("client left", "err", err)
+	}
 }
 
 // logs writes the log of an instance: a state.LogLine as JSON in a line each, and last, if the log
 // breaks off, one that says why.
 func (a *API) logs(w http.ResponseWriter, r *http.Request) {
-	if addr, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || !addr.Addr().Unmap().IsLoopback() {
-		http.Error(w, "this is for the host itself: ask its gateway", http.StatusForbidden)
-		return
-	}
 	options, err := logOptions(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	select {
-	case a.streams <- struct{}{}:
-		defer func() { <-a.streams }()
-	default:
-		http.Error(w, fmt.Sprintf("%d clients read logs of this host already", maxStreams), http.StatusServiceUnavailable)
-		return
-	}
-	id, err := a.container(r.Context(), r.PathValue("instance"))
-	switch {
-	case err != nil:
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		return
-	case id == "":
-		http.Error(w, "this host has no instance "+r.PathValue("instance"), http.StatusNotFound)
+	id := a.find(w, r)
+	if id == "" {
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
@@ -114,18 +134,21 @@ func logOptions(r *http.Request) (o engine.LogOptions, err error) {
 	return o, nil
 }
 
-// container is the id of the instance's container, "" if the host has none.
-func (a *API) container(ctx context.Context, instance string) (string, error) {
-	all, err := a.engine.List(ctx)
+// find is the id of the container of the instance that is asked for. Without one it answers itself,
+// and returns "".
+func (a *API) find(w http.ResponseWriter, r *http.Request) (id string) {
+	all, err := a.engine.List(r.Context())
 	if err != nil {
-		return "", err
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return ""
 	}
 	for _, c := range all {
-		if c.Instance == instance {
-			return c.ID, nil
+		if c.Instance == r.PathValue("instance") {
+			return c.ID
 		}
 	}
-	return "", nil
+	http.Error(w, "this host has no instance "+r.PathValue("instance"), http.StatusNotFound)
+	return ""
 }
 
 // lineWriter writes to a client that may be slow, or gone.

@@ -44,6 +44,10 @@ func (f *fakeEngine) Logs(ctx context.Context, id string, o engine.LogOptions, l
 	return f.fails
 }
 
+func (f *fakeEngine) Usage(context.Context, string) (state.Usage, error) {
+	return state.Usage{CPUs: 0.5, Memory: 7}, f.fails
+}
+
 func ask(t *testing.T, a *API, from, target string) *httptest.ResponseRecorder {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -96,6 +100,10 @@ func TestRefusals(t *testing.T) {
 		"bad tail":       {"127.0.0.1:5", "/v1/instances/i1/logs?tail=-1", &fakeEngine{}, 400, "tail:"},
 		"bad since":      {"127.0.0.1:5", "/v1/instances/i1/logs?since=1h", &fakeEngine{}, 400, "since:"},
 		"bad follow":     {"127.0.0.1:5", "/v1/instances/i1/logs?follow=maybe", &fakeEngine{}, 400, "follow:"},
+		"usage":          {"127.0.0.1:5", "/v1/instances/i1/stats", &fakeEngine{}, 200, `{"cpus":0.5,"memory":7,"received":0,"sent":0,"processes":0}`},
+		"usage, afar":    {"10.0.0.2:5", "/v1/instances/i1/stats", &fakeEngine{}, 403, "this is for the host itself"},
+		"usage, hangs":   {"127.0.0.1:5", "/v1/instances/i1/stats", &fakeEngine{fails: errors.New("Docker does not answer")}, 503, "Docker does not answer"},
+		"usage of none":  {"127.0.0.1:5", "/v1/instances/i2/stats", &fakeEngine{}, 404, "this host has no instance i2"},
 		"something else": {"127.0.0.1:5", "/v1/instances/i1/exec", &fakeEngine{}, 404, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -108,18 +116,18 @@ func TestRefusals(t *testing.T) {
 }
 
 // Too many readers are turned away, and a place is free again when one leaves.
-func TestStreamsAreBounded(t *testing.T) {
+func TestRequestsAreBounded(t *testing.T) {
 	e := &fakeEngine{hold: make(chan struct{})}
 	a := New(e, slog.New(slog.DiscardHandler))
-	for range maxStreams {
-		a.streams <- struct{}{}
+	for range maxOpen {
+		a.open <- struct{}{}
 	}
 	if w := ask(t, a, "127.0.0.1:5", "/v1/instances/i1/logs"); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("one too many: %d", w.Code)
 	}
-	<-a.streams
+	<-a.open
 	close(e.hold)
-	if w := ask(t, a, "127.0.0.1:5", "/v1/instances/i1/logs"); w.Code != http.StatusOK || len(a.streams) != maxStreams-1 {
-		t.Errorf("a free place: %d, %d open", w.Code, len(a.streams))
+	if w := ask(t, a, "127.0.0.1:5", "/v1/instances/i1/logs"); w.Code != http.StatusOK || len(a.open) != maxOpen-1 {
+		t.Errorf("a free place: %d, %d open", w.Code, len(a.open))
 	}
 }

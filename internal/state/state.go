@@ -190,6 +190,16 @@ type LogLine struct {
 	Error  string    `json:"error,omitempty"` // why the log breaks off here
 }
 
+// Usage is what an instance uses of its host, as the host's API has it.
+type Usage struct {
+	CPUs        float64 `json:"cpus"`                   // cores
+	Memory      int64   `json:"memory"`                 // bytes, without what is cached of files
+	MemoryLimit int64   `json:"memory_limit,omitempty"` // the host's memory, if the instance has no limit
+	Received    int64   `json:"received"`               // bytes over the network, since its start
+	Sent        int64   `json:"sent"`
+	Processes   int     `json:"processes"`
+}
+
 // Phase is how far an instance is.
 type Phase string
 
