@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -101,8 +102,7 @@ func (p *Pool) draw(t *tier, skip *member) *member {
 		at += skipped
 	}
 	members := p.members[t.from:t.to]
-	i, _ := slices.BinarySearchFunc(members, at+1, func(m member, target int) int { return m.upTo - target })
-	return &members[i]
+	return &members[sort.Search(len(members), func(i int) bool { return members[i].upTo > at })]
 }
 
 // sift looks at all of the tier and draws from those that can be used, nil if none can.
