@@ -156,8 +156,8 @@ func (s *shortcut) Failed(i kernel.Instance) {
 	s.a.log.Info("an instance did not accept a connection of the kernel's", "service", i.Service, "endpoint", i.Announced)
 	s.a.metrics.dialErrors.Inc()
 	s.a.ledger.Service(i.Service).Backend(i.Announced).Failed()
-	if pool, ok := s.a.names.Fresh(i.Service); ok {
-		pool.Failed(i.Announced, time.Now())
+	if known, ok := s.a.names.Known()[i.Service]; ok {
+		known.Failed(i.Announced, time.Now())
 	}
 }
 

@@ -83,36 +83,51 @@ func (t *Table) Delete() error {
 
 // Clean removes the tables of ambassadors that ended without doing so.
 func (t *Table) Clean() error {
-	conn, err := dial()
-	if err != nil {
-		return err
-	}
-	dead := make(map[string]bool)
-	for _, family := range families {
-		listed, err := conn.ListTablesOfFamily(family)
-		if err != nil {
-			return fmt.Errorf("list nftables tables: %w", err)
-		}
-		for _, table := range listed {
-			name, ours := strings.CutPrefix(table.Name, tablePrefix)
-			if !ours || table.Family != family || name == t.settings.Name {
-				continue
-			}
-			if dead[name] = true; family == nftables.TableFamilyIPv4 {
-				elements, err := conn.GetSetElements(&nftables.Set{Table: table, Name: aliveSet})
-				if err != nil {
-					return fmt.Errorf("read set %s of nftables table %s: %w", aliveSet, table.Name, err)
-				}
-				dead[name] = len(elements) == 0
-			}
-		}
-	}
-	for name, dead := range dead {
-		if dead {
+	all, err := tables()
+	for name, alive := range all {
+		if !alive && name != t.settings.Name {
 			err = errors.Join(err, deleteTables(name))
 		}
 	}
 	return err
+}
+
+// Leave takes back AllowInward, unless there is a table that needs it.
+func Leave() error {
+	all, err := tables()
+	if err != nil || len(all) > 0 {
+		return err
+	}
+	return ForbidInward()
+}
+
+// tables are those of all ambassadors, by the name that tells them apart, and whether they are looked after.
+func tables() (all map[string]bool, err error) {
+	conn, err := dial()
+	if err != nil {
+		return nil, err
+	}
+	all = make(map[string]bool)
+	for _, family := range families {
+		listed, err := conn.ListTablesOfFamily(family)
+		if err != nil {
+			return nil, fmt.Errorf("list nftables tables: %w", err)
+		}
+		for _, table := range listed {
+			name, ours := strings.CutPrefix(table.Name, tablePrefix)
+			if !ours || table.Family != family {
+				continue
+			}
+			if all[name] = false; family == nftables.TableFamilyIPv4 {
+				elements, err := conn.GetSetElements(&nftables.Set{Table: table, Name: aliveSet})
+				if err != nil {
+					return nil, fmt.Errorf("read set %s of nftables table %s: %w", aliveSet, table.Name, err)
+				}
+				all[name] = len(elements) > 0
+			}
+		}
+	}
+	return all, nil
 }
 
 // families are those of a Table's tables, in the order in which they tell whether it is looked after.

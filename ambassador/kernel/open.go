@@ -36,11 +36,11 @@ func (t *Table) Open() (map[Instance]int, error) {
 	return open, err
 }
 
-// EndConnections has the kernel forget the connections of a container that had the address and is gone.
-// It may not have ended them itself, and the next one who has the address must not meet with them.
-func EndConnections(source netip.Addr) error {
+// EndConnections has the kernel forget the connections of containers that had the addresses and are gone.
+// They may not have ended them themselves, and the next ones who have the addresses must not meet with them.
+func EndConnections(sources []netip.Addr) error {
 	return connections(func(c connection, conn *netlink.Conn) error {
-		if c.source != source {
+		if !slices.Contains(sources, c.source) {
 			return nil
 		}
 		attributes := netlink.NewAttributeEncoder()

@@ -126,6 +126,9 @@ func (p *Path) Run(ctx context.Context) {
 	group.Go(func() { every(ctx, askEvery, func() { p.ask(ctx) }) })
 	every(ctx, passEvery, func() { p.pass(time.Now()) })
 	p.rest()
+	if err := Leave(); err != nil {
+		p.log.Warn("leave the kernel's rules", "err", err)
+	}
 	group.Wait()
 }
 
@@ -302,12 +305,12 @@ func (t Traffic) since(was Traffic) Traffic {
 	return Traffic{Opened: t.Opened - was.Opened, Up: t.Up - was.Up, Down: t.Down - was.Down, Answers: t.Answers - was.Answers}
 }
 
-// rest removes what is written.
+// rest removes what is written, but for what another ambassador may need.
 func (p *Path) rest() {
 	if p.table == nil {
 		return
 	}
-	if err := errors.Join(p.count(time.Now()), p.table.Delete(), ForbidInward()); err != nil {
+	if err := errors.Join(p.count(time.Now()), p.table.Delete()); err != nil {
 		p.log.Warn("remove the kernel's rules", "err", err)
 	}
 	p.table, p.looked, p.opened = nil, time.Time{}, time.Time{}
@@ -404,9 +407,9 @@ func (p *Path) bind(ctx context.Context) {
 	})
 	maps.DeleteFunc(p.bound, func(id string, _ Caller) bool { return !known[id] })
 	p.mu.Unlock()
-	for _, addr := range gone {
-		if err := EndConnections(addr); err != nil {
-			p.log.Warn("end connections of a container that is gone", "addr", addr, "err", err)
+	if len(gone) > 0 {
+		if err := EndConnections(gone); err != nil {
+			p.log.Warn("end connections of containers that are gone", "addrs", gone, "err", err)
 		}
 	}
 	for _, c := range unbound {

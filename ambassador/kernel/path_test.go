@@ -9,10 +9,13 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // fakeSource is an ambassador.
@@ -267,4 +270,48 @@ func TestNextOwnerDoesNotMeetOldConnections(t *testing.T) {
 	if who, err := dial(5 * time.Second); who != listener || err != nil {
 		t.Errorf("answered by %q: %v", who, err)
 	}
+}
+
+func TestWithoutTheCapabilityNothingIsTheKernels(t *testing.T) {
+	r := newRoute(t)
+	r.mustIn(func() error {
+		if err := dropNetAdmin(); err != nil {
+			return err
+		}
+		r.path.bind(t.Context())
+		r.path.ask(t.Context())
+		r.path.pass(r.now)
+		return nil
+	})
+	if err := r.path.Ready(); !errors.Is(err, unix.EPERM) {
+		t.Errorf("ready: %v", err)
+	}
+	r.expect(r.caller, listener)
+}
+
+// dropNetAdmin takes the capability from the thread, which ends with its goroutine.
+func dropNetAdmin() error {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&head, &data[0]); err != nil {
+		return err
+	}
+	data[0].Effective &^= 1 << unix.CAP_NET_ADMIN
+	return unix.Capset(&head, &data[0])
+}
+
+// TestTheLastOneLeavesNothing, and the one before it what the other needs.
+func TestTheLastOneLeavesNothing(t *testing.T) {
+	r := newRoute(t)
+	r.round(0)
+	r.mustIn(Leave)
+	r.expect(r.caller, "shop")
+	r.mustIn(func() error { r.path.rest(); return Leave() })
+	r.mustIn(func() error {
+		_, _, rules, err := inwardRules()
+		if err == nil && slices.ContainsFunc(rules, isInward) {
+			err = errors.New("the rule for containers of this host is left")
+		}
+		return err
+	})
 }

@@ -65,8 +65,8 @@ func (t *Table) begin(conn *nftables.Conn) error {
 		conn.AddTable(table)
 	}
 	alive, links, backends, volumes, failing, open := t.alive(), t.links(), t.backends(), t.volumes(), t.failing(), t.open()
-	var errs []error
-	for _, set := range []*nftables.Set{alive, links, backends, volumes, failing, open} {
+	errs := []error{conn.AddSet(alive, lives())} // or another ambassador would take it for one that was left
+	for _, set := range []*nftables.Set{links, backends, volumes, failing, open} {
 		errs = append(errs, conn.AddSet(set, nil))
 	}
 	conn.AddObj(&nftables.NamedObj{Table: t.table, Name: patience, Type: nftables.ObjTypeCtTimeout, Obj: &expr.CtTimeout{

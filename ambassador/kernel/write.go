@@ -179,7 +179,7 @@ func (t *Table) Renew() error {
 	}
 	alive := t.alive()
 	conn.FlushSet(alive) // an element that is there does not begin anew
-	if err := conn.SetAddElements(alive, []nftables.SetElement{{Key: []byte{unix.IPPROTO_TCP}, Timeout: Lifetime}}); err != nil {
+	if err := conn.SetAddElements(alive, lives()); err != nil {
 		return err
 	}
 	if err := conn.Flush(); err != nil {
@@ -187,6 +187,11 @@ func (t *Table) Renew() error {
 		return fmt.Errorf("renew nftables table %s: %w", t.table.Name, err)
 	}
 	return nil
+}
+
+// lives is what the set of a table has whose ambassador looks after it.
+func lives() []nftables.SetElement {
+	return []nftables.SetElement{{Key: []byte{unix.IPPROTO_TCP}, Timeout: Lifetime}}
 }
 
 // inParts hands the elements over in messages that are not too long.
