@@ -38,7 +38,7 @@ func chooseGiven(c commandLine, log *slog.Logger) (provider, error) {
 		more = append(more, address)
 	}
 	h := newHosted(given.New(filepath.Join(keep, "hosts.json"), more), "ssh", "hosts over SSH", keep, maxGivenHosts, log)
-	h.stay = true
+	h.stay, h.patience = true, givenHostPatience
 	return h, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -93,11 +94,20 @@ func (m *machines) writeKey() string {
 	return string(ssh.MarshalAuthorizedKey(signer.PublicKey()))
 }
 
-// up is the command that makes the cluster of all machines.
+// up is the command that makes the cluster of all machines. To all but the first one logs in as a
+// user who may become root.
 func (m *machines) up() []string {
+	m.Helper()
 	args := []string{"up", "--images=" + builtImages}
-	for _, machine := range m.machines {
-		args = append(args, "--host=root@"+machine.IP().String())
+	for n, machine := range m.machines {
+		user := "root"
+		if n > 0 {
+			user = "ann"
+			m.on(machine, `id ann >/dev/null 2>&1 || useradd --create-home --shell /bin/bash ann
+				cp -r /root/.ssh /home/ann/; chown -R ann /home/ann/.ssh
+				echo 'ann ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ann`)
+		}
+		args = append(args, "--host="+user+"@"+machine.IP().String())
 	}
 	return args
 }
@@ -108,16 +118,31 @@ func (m *machines) call(args ...string) string {
 	return mustCall(m.T, append(m.flags, args...)...)
 }
 
-// on runs a script on a machine, beside dokkaacfg.
-func (m *machines) on(machine *vhost.Machine, script string) string {
+// onWith runs a script on a machine with a file as its input.
+func (m *machines) onWith(machine *vhost.Machine, script, file string) string {
 	m.Helper()
+	var in io.Reader
+	if file != "" {
+		opened, err := os.Open(file)
+		if err != nil {
+			m.Fatal(err)
+		}
+		defer opened.Close()
+		in = opened
+	}
 	host := remote.New(hosting.Host{Name: machine.IP().String(), SSH: machine.SSH(), User: "root"}, remote.NewHostKeys(filepath.Join(m.home, "known_hosts")))
 	defer host.Close()
-	out, err := host.Run(m.Context(), script, nil)
+	out, err := host.Run(m.Context(), script, in)
 	if err != nil {
 		m.Fatal(err)
 	}
 	return strings.TrimSpace(out)
+}
+
+// on runs a script on a machine, beside dokkaacfg.
+func (m *machines) on(machine *vhost.Machine, script string) string {
+	m.Helper()
+	return m.onWith(machine, script, "")
 }
 
 // crawls waits until the crawler gets another page of nginx.
@@ -137,18 +162,28 @@ func (m *machines) crawls() {
 	}
 }
 
+// leftOnHost lists what down should not leave, and the settings of Docker.
+const leftOnHost = `docker ps -a --format '{{.Names}}'; docker image ls --format '{{.Repository}}'; docker volume ls -q; nft list tables | grep dokkaa || true; ls -d /etc/dokkaa /etc/systemd/system/*dokkaa* 2>/dev/null || true; cat /etc/docker/daemon.json 2>/dev/null || true`
+
 // TestClusterOfGivenHosts makes a cluster of two machines, one of which runs Docker with settings of
 // its own already; looks at it from outside; restarts a host; and takes the cluster away again.
 func TestClusterOfGivenHosts(t *testing.T) {
 	m := newMachines(t, "cfgssh", "10.127.0.0/24", 2)
 	first, second := m.machines[0], m.machines[1]
 	const settings = `{"debug": false, "log-opts": {"max-size": "5m"}}`
-	m.on(first, "mkdir -p /etc/docker; echo '"+settings+"' >/etc/docker/daemon.json; docker volume create theirs")
+	m.on(first, "mkdir -p /etc/docker; echo '"+settings+"' >/etc/docker/daemon.json; systemctl restart docker; docker volume create theirs")
+	m.onWith(first, `docker load --quiet; docker create --name from dockerfile/ubuntu; docker export from | docker import - theirs
+		docker rm from; docker image rm dockerfile/ubuntu; docker run -d --name theirs --restart always theirs sleep 1d`, filepath.Join(builtImages, "dockerfile-ubuntu.tar"))
+	const since = "docker inspect --format '{{.State.StartedAt}}' theirs"
+	began := m.on(first, since)
 	out := m.call(m.up()...)
 	for _, want := range []string{"10.127.0.2: installed docker.io", "10.127.0.1: Docker Engine has live-restore, log-driver (", "ssh root@10.127.0.1 curl "} {
 		if !strings.Contains(out, want) {
 			t.Errorf("up does not say %q:\n%s", want, out)
 		}
+	}
+	if now := m.on(first, since); now != began {
+		t.Errorf("up restarted the operator's container: it runs since %s, not %s", now, began)
 	}
 	m.call("apply", "-f", manifests)
 	m.crawls()
@@ -167,19 +202,45 @@ func TestClusterOfGivenHosts(t *testing.T) {
 	}
 	m.crawls()
 	m.isClosed()
+	m.refusesAnotherKey()
 
 	if out := m.call("down", "--yes"); !strings.Contains(out, "Not removed:\n  the hosts") {
 		t.Errorf("down says:\n%s", out)
 	}
-	const left = `docker ps -aq; docker image ls -q; docker volume ls -q; nft list tables | grep dokkaa || true; ls -d /etc/dokkaa /etc/systemd/system/*dokkaa* 2>/dev/null || true; cat /etc/docker/daemon.json 2>/dev/null || true`
-	if got := strings.Join(strings.Fields(m.on(first, left)), " "); got != `theirs { "debug": false, "log-opts": { "max-size": "5m" } }` {
+	if got := strings.Join(strings.Fields(m.on(first, leftOnHost)), " "); got != `theirs theirs theirs { "debug": false, "log-opts": { "max-size": "5m" } }` {
 		t.Errorf("left on a host with settings of its own: %s", got)
 	}
-	if got := m.on(second, left); got != "" {
+	if got := m.on(second, leftOnHost); got != "" {
 		t.Errorf("left on a host without: %s", got)
 	}
 	if out := m.call("down", "--yes"); out != "There is nothing of cluster cfgssh.\n" {
 		t.Errorf("down again: %s", out)
+	}
+}
+
+// refusesAnotherKey has the hosts show other keys than they did, as somebody in between would.
+func (m *machines) refusesAnotherKey() {
+	m.Helper()
+	file := filepath.Join(m.home, ".config", "dokkaa", "cfgssh", "known_hosts")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		m.Fatal(err)
+	}
+	var bad strings.Builder
+	for _, machine := range m.machines {
+		fmt.Fprintf(&bad, "%s %s", machine.IP(), m.key) // of the right kind, but not the host's
+	}
+	if err := os.WriteFile(file, []byte(bad.String()), 0o600); err != nil {
+		m.Fatal(err)
+	}
+	for _, command := range []string{"up", "status"} {
+		code, out, errOut := call(m.T, append(m.flags, command)...)
+		if code != 1 || !strings.Contains(errOut, "the host key of") || !strings.Contains(errOut, file) {
+			m.Errorf("%s with other host keys: %d\n%s\n%s", command, code, out, errOut)
+		}
+	}
+	if err := os.WriteFile(file, good, 0o600); err != nil {
+		m.Fatal(err)
 	}
 }
 
@@ -195,7 +256,7 @@ func (m *machines) isClosed() {
 		m.on(outside, "ip route replace 172.30.0.0/16 via "+ip)
 		// All that listens beyond the host itself, and all that Docker publishes or connects.
 		listening := m.on(machine, `ss -Htln | awk '{print $4}' | grep -v '^127\.'
-			docker ps -q | xargs docker inspect --format '{{range $inside, $list := .NetworkSettings.Ports}}{{range $list}}{{.HostIp}}:{{.HostPort}} {{end}}{{end}}{{range .NetworkSettings.Networks}}{{if .IPAddress}}{{.IPAddress}}:80{{end}}{{end}}'`)
+			docker ps -q --filter label=dokkaa.app | xargs -r docker inspect --format '{{range $inside, $list := .NetworkSettings.Ports}}{{range $list}}{{.HostIp}}:{{.HostPort}} {{end}}{{end}}{{range .NetworkSettings.Networks}}{{if .IPAddress}}{{.IPAddress}}:80{{end}}{{end}}'`)
 		var group sync.WaitGroup
 		all := strings.Fields(listening)
 		for _, at := range all {

@@ -11,10 +11,16 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/dokkaa/dokkaa/dokkaacfg/hosting"
 	"github.com/dokkaa/dokkaa/dokkaacfg/provision"
 	"github.com/dokkaa/dokkaa/dokkaacfg/remote"
+)
+
+const (
+	newHostPatience   = 5 * time.Minute
+	givenHostPatience = 15 * time.Second
 )
 
 // hosted are hosts that are reached over SSH, wherever they are.
@@ -26,7 +32,9 @@ type hosted struct {
 	most int    // hosts that there can be
 	// stay is set where hosts go on without the cluster: what is ours on them is removed instead.
 	stay bool
-	log  *slog.Logger
+	// patience is how long a host may take until it lets us in: one that was just made takes a while.
+	patience time.Duration
+	log      *slog.Logger
 
 	keys *remote.HostKeys
 	mu   sync.Mutex
@@ -36,14 +44,16 @@ type hosted struct {
 func newHosted(provider hosting.Provider, name, what, keep string, most int, log *slog.Logger) *hosted {
 	return &hosted{
 		Provider: provider, name: name, what: what, keep: keep, most: most, log: log,
-		keys: remote.NewHostKeys(filepath.Join(keep, "known_hosts")), open: map[string]*remote.Host{},
+		patience: newHostPatience,
+		keys:     remote.NewHostKeys(filepath.Join(keep, "known_hosts")), open: map[string]*remote.Host{},
 	}
 }
 
 // hostedHost is one of them.
 type hostedHost struct {
 	hosting.Host
-	remote *remote.Host
+	remote   *remote.Host
+	patience time.Duration
 }
 
 func (h hostedHost) IP() netip.Addr     { return h.Private }
@@ -90,7 +100,7 @@ func (h *hosted) asHosts(found []hosting.Host) []Host {
 			}
 			h.open[host.Name] = remote.New(host, h.keys)
 		}
-		all = append(all, hostedHost{host, h.open[host.Name]})
+		all = append(all, hostedHost{host, h.open[host.Name], h.patience})
 	}
 	return all
 }
@@ -201,7 +211,7 @@ func (h hostedHost) provision(ctx context.Context, all []netip.Addr, keyFile str
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read the cluster's key: %w", err)
 	}
-	if err := h.waitForSSH(ctx); err != nil {
+	if err := h.waitForSSH(ctx, tell); err != nil {
 		return err
 	}
 	facts, err := provision.Inspect(ctx, h.remote)
@@ -213,12 +223,17 @@ func (h hostedHost) provision(ctx context.Context, all []netip.Addr, keyFile str
 
 // waitForSSH waits until the host lets us in: one that was just made does not do so at once. Another
 // host key does not become the right one.
-func (h hostedHost) waitForSSH(ctx context.Context) error {
+func (h hostedHost) waitForSSH(ctx context.Context, tell func(string)) error {
 	var changed *remote.ChangedKeyError
 	var last error
-	err := poll(ctx, sshTimeout, func(ctx context.Context) error {
+	told := false
+	err := poll(ctx, h.patience, func(ctx context.Context) error {
 		if last = h.remote.Connect(ctx); errors.As(last, &changed) {
 			return nil
+		}
+		if last != nil && !told {
+			tell(fmt.Sprintf("waits up to %s to be let in: %v", h.patience, last))
+			told = true
 		}
 		return last
 	})

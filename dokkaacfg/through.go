@@ -10,9 +10,6 @@ import (
 	"github.com/dokkaa/dokkaa/internal/docker"
 )
 
-// sshTimeout is how long a machine may take until it lets us in.
-const sshTimeout = 2 * time.Minute
-
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // throughSSH is a host whose addresses and Docker Engine are reached from itself only.

@@ -75,7 +75,7 @@ func Clear(ctx context.Context, host Host) error {
 type Facts struct {
 	Addresses []netip.Addr // IPv4, without those that only the host itself has
 	Default   netip.Addr   // of these, the one on its way to the world
-	Missing   []string     // programs
+	Missing   []string     // programs, and packages whose installation broke off
 	Apt       bool
 	Systemd   bool
 }
@@ -87,6 +87,10 @@ done
 ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/default \1/p'
 for program in dockerd docker nft; do
 	command -v $program >/dev/null || [ -x /usr/sbin/$program ] || echo "missing $program"
+done
+for package in docker.io nftables; do
+	state=$(dpkg-query --show --showformat '${db:Status-Status}' $package 2>/dev/null) || continue
+	case $state in installed | not-installed | config-files) ;; *) echo "missing $package" ;; esac # cut off
 done
 command -v apt-get >/dev/null && echo apt
 [ -d /run/systemd/system ] && echo systemd
