@@ -29,6 +29,7 @@ func TestUnderLoad(t *testing.T) {
 	underLoad(t, c, "a drain at scale 1", (*cluster).drains)
 	underLoad(t, c, "a new version of the ambassador", (*cluster).replacesAmbassadors)
 	underLoad(t, c, "an ambassador beside another", (*cluster).relievesAmbassadorByHand)
+	underLoad(t, c, "datagrams beside it", (*cluster).sendsDatagrams)
 	underLoad(t, c, "a host that joins", (*cluster).balancesOnJoin)
 }
 

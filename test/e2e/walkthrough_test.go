@@ -23,7 +23,6 @@ func TestTwoHosts(t *testing.T) {
 	}
 
 	step(t, c, "nginx and the crawler share the hosts", (*cluster).sharesHosts)
-	step(t, c, "datagrams cross hosts", (*cluster).sendsDatagrams)
 	step(t, c, "four nginx, two per host", (*cluster).scalesToFour)
 	step(t, c, "a sticky link leads to one of them", (*cluster).staysWithOne)
 	step(t, c, "the kernel connects, if it is to", (*cluster).connectsInTheKernel)
