@@ -19,7 +19,7 @@ const (
 	// lookEvery is how often to look for the addresses, and for ports that were taken.
 	lookEvery = time.Second
 	// A port that no link names any more stays open for so long: its container may only be restarted.
-	unwantedFor = 10 * time.Second
+	unwantedFor = 30 * time.Second
 )
 
 var errNotServing = errors.New("not listening yet")
@@ -38,7 +38,8 @@ type listeners struct {
 
 	wake chan struct{} // capacity 1: other ports may be wanted
 
-	work sync.Mutex // held while listeners are opened, closed or handed over
+	work    sync.Mutex     // held while listeners are opened, closed or handed over
+	closing sync.WaitGroup // doors that are not wanted any more
 
 	mu        sync.Mutex
 	serving   bool // or another process does
@@ -254,7 +255,7 @@ func (l *listeners) bindOne(ctx context.Context, addr netip.AddrPort, container 
 func (l *listeners) closeUnwanted(now time.Time) {
 	wanted := l.wanted()
 	l.mu.Lock()
-	var closing sync.WaitGroup
+	defer l.mu.Unlock()
 	for at, door := range l.open {
 		port := int(at.Addr.Port())
 		if _, ok := wanted[port]; ok {
@@ -268,7 +269,7 @@ func (l *listeners) closeUnwanted(now time.Time) {
 		}
 		if now.Sub(since) >= l.grace {
 			delete(l.open, at)
-			closing.Go(door.close)
+			l.closing.Go(door.close) // whoever starts meanwhile does not wait for that
 			if at.Kind == handover.TCP {
 				l.log.Info("port closed", "addr", at.Addr)
 			}
@@ -276,8 +277,6 @@ func (l *listeners) closeUnwanted(now time.Time) {
 	}
 	maps.DeleteFunc(l.unwanted, func(port int, since time.Time) bool { return now.Sub(since) >= l.grace })
 	l.count()
-	l.mu.Unlock()
-	closing.Wait()
 }
 
 // count tells the metrics how many ports there are. l.mu is held.

@@ -93,6 +93,7 @@ func (l *listeners) close() {
 	l.work.Lock()
 	defer l.work.Unlock()
 	l.unbind()
+	l.closing.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dropInherited()

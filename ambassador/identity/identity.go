@@ -65,13 +65,6 @@ func (c *Callers) Known(addr netip.Addr) *Caller {
 	return nil
 }
 
-// Snapshot returns all callers by their addresses, and whether they can be believed without a new
-// listing. The map is not to be changed.
-func (c *Callers) Snapshot() (callers map[netip.Addr]*Caller, trusted bool) {
-	v := c.view.Load()
-	return v.callers, v.trusted
-}
-
 // Wanted returns the ports that links name, each with a container that has such a link: all of
 // containers that run, and of those that were created and may be started. The map is not to be
 // changed.
