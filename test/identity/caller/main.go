@@ -1,3 +1,5 @@
+//go:build linux
+
 // Caller is what runs in the containers of the tests of identity: it connects to the ambassador again and
 // again, and compares what the backend says with what it should say. It tells by its exit code what
 // it saw.
