@@ -71,14 +71,19 @@ func readExisting(ctx context.Context, keys clusterKeys, ref state.Ref) (*appKey
 	return app, err
 }
 
-type promoteCommand struct{ refArg }
+type promoteCommand struct {
+	refArg
+	waitingFlags
+}
 
 func newPromoteCommand(p *invocation) *cobra.Command {
 	c := new(promoteCommand)
-	return &cobra.Command{
-		Use: "promote <app>/<name>", Short: "Let an update go on whose canaries are good",
+	cmd := &cobra.Command{
+		Use: "promote <app>/<name>", Short: "Let an update go on whose canaries are good, and wait for its end",
 		Args: exactly(&c.Of), ValidArgsFunction: p.completeContainers, RunE: p.run(c.Run),
 	}
+	c.waitingFlags.add(cmd)
+	return cmd
 }
 
 // Run writes that the canaries of the update that waits are good.
@@ -93,7 +98,7 @@ func (c *promoteCommand) Run(ctx context.Context, s *session) error {
 		if _, err := keys.Set(ctx, ref.PromoteKey(), strconv.Itoa(app.rollout.To), 0); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(s.out, "revision %d of %s goes to all instances\n", app.rollout.To, ref)
-		return err
+		fmt.Fprintf(s.out, "revision %d of %s goes to all instances\n", app.rollout.To, ref)
+		return c.wait(ctx, s, keys, []state.Ref{ref})
 	})
 }

@@ -40,7 +40,7 @@ func TestPromote(t *testing.T) {
 	c.put(ref.RolloutKey(), asJSON(state.Rollout{From: 1, To: 2, Phase: state.RolloutUpdating}))
 	c.fails("to revision 2 does not wait: it is updating", "promote", "dummy/nginx")
 	c.put(ref.RolloutKey(), asJSON(state.Rollout{From: 1, To: 2, Phase: state.RolloutCanary}))
-	if out := c.mustRun("promote", "dummy/nginx"); out != "revision 2 of dummy/nginx goes to all instances\n" || c.value(ref.PromoteKey()) != "2" {
+	if out := c.mustRun("promote", "dummy/nginx", "--detach"); out != "revision 2 of dummy/nginx goes to all instances\n" || c.value(ref.PromoteKey()) != "2" {
 		t.Errorf("it says %s; the key is %s", out, c.value(ref.PromoteKey()))
 	}
 	var usage usageError

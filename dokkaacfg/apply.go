@@ -44,6 +44,7 @@ dokkaacfg convert compose.yaml | dokkaacfg apply -f -`,
 	cmd.Flags().StringVar(&c.App, "app", "", "`app` of all manifests whose files do not say it")
 	cmd.Flags().BoolVar(&c.DryRun, "dry-run", false, "show what would change, and change nothing")
 	c.waitingFlags.add(cmd)
+	c.addCanary(cmd)
 	if err := cmd.MarkFlagRequired("file"); err != nil {
 		panic(err) // the flag was added just now
 	}

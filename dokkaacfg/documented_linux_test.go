@@ -119,8 +119,6 @@ func (d *documentation) prepare(command string) {
 	case "promote dummy/nginx":
 		d.put("nginx", `{"image": "dockerfile/nginx", "scale": 2, "services": {"nginx": 80}, "env": {"NEW": "1"}, "update": {"canary": 1, "min_healthy_time": "1s"}}`)
 		d.call("wait", "dummy/nginx", "--canary")
-	case "rollback dummy/nginx":
-		d.call("wait", "dummy/nginx") // the canaries were promoted
 	case "host rm":
 		if err := d.cluster.Host(3).PowerOff(d.t.Context()); err != nil {
 			d.t.Fatal(err)
@@ -149,7 +147,7 @@ func (d *documentation) check(command, out string) {
 	d.t.Helper()
 	for part, want := range map[string]string{
 		"apply -f nginx": "dummy/nginx: running, 2 of 2 healthy", "ps dummy": "dummy/nginx 2", "stats dummy": "dummy/nginx 2  ", "inspect": "verdict: ", "logs": "site/page 1 | ", "scale": "3 of 3 healthy, revision 1",
-		"restart": "revision 2", "rollback": "- env.NEW", "stop": "dummy/nginx: stopped", " start dummy": "running, 2 of 2 healthy", "convert": "site/reader: running, 1 of 1 healthy", "rm site": "site/reader is removed",
+		"restart": "revision 2", "promote": "running, 3 of 3 healthy, revision 3", "rollback": "- env.NEW", "stop": "dummy/nginx: stopped", " start dummy": "running, 2 of 2 healthy", "convert": "site/reader: running, 1 of 1 healthy", "rm site": "site/reader is removed",
 		"host drain": "host 10.107.0.2 is empty\n", "host rm": "host 10.107.0.3 is forgotten", "volume ls": "dummy---db---data",
 		"volume rm": "removed", "secret ls": "dummy/password", "config cat": "listen 80\n", "zone-": "disk=ssd\n",
 	} {

@@ -33,6 +33,7 @@ unless the manifest names their versions. dokkaacfg inspect shows the revisions.
 	}
 	cmd.Flags().IntVar(&c.To, "to", 0, "`number` of the revision")
 	c.waitingFlags.add(cmd)
+	c.addCanary(cmd)
 	return cmd
 }
 

@@ -25,6 +25,7 @@ func newAppsCommand(p *invocation, cmd *cobra.Command, change func(context.Conte
 	cmd.Use += " <app>/<name>..."
 	cmd.Args, cmd.ValidArgsFunction, cmd.RunE = oneOrMore(&c.Of), p.completeContainers, p.run(c.Run)
 	c.waitingFlags.add(cmd)
+	c.addCanary(cmd)
 	return cmd
 }
 

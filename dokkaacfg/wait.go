@@ -33,11 +33,15 @@ type waitingFlags struct {
 // add adds the flags of a command that changes containers.
 func (f *waitingFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.Detach, "detach", false, "do not wait")
-	f.addHow(cmd)
+	f.addTimeout(cmd)
 }
 
-func (f *waitingFlags) addHow(cmd *cobra.Command) {
+// addCanary adds that of a command that may begin an update.
+func (f *waitingFlags) addCanary(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.Canary, "canary", false, "be content when the canaries are healthy and wait to be promoted")
+}
+
+func (f *waitingFlags) addTimeout(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&f.Timeout, "timeout", defaultWait, "give up waiting after so long; 0 never")
 }
 
@@ -48,7 +52,8 @@ func newWaitCommand(p *invocation) *cobra.Command {
 		Example: "dokkaacfg wait dummy/nginx --timeout=2m && echo all instances are healthy",
 		Args:    oneOrMore(&c.Of), ValidArgsFunction: p.completeContainers, RunE: p.run(c.Run),
 	}
-	c.addHow(cmd)
+	c.addTimeout(cmd)
+	c.addCanary(cmd)
 	return cmd
 }
 
