@@ -44,6 +44,9 @@ func planText(plan hosting.Plan) string {
 		}
 		t.row(cost, item.What)
 	}
+	if plan.Currency == "" {
+		return t.String() + "Nothing was made.\n"
+	}
 	return fmt.Sprintf("%sAll of it costs %s a month. Nothing was made.\n", t.String(), money(plan.Monthly(), plan.Currency))
 }
 

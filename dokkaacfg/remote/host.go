@@ -29,14 +29,28 @@ type Host struct {
 	host hosting.Host
 	keys *HostKeys
 
-	mu     sync.Mutex // held while connecting, so that there is one connection
+	ctx   context.Context // ends with Close
+	end   context.CancelFunc
+	alive sync.WaitGroup
+
+	mu     sync.Mutex
 	client *ssh.Client
-	closed bool
-	alive  sync.WaitGroup
+	trying *attempt // to connect; nil for none
+}
+
+// attempt is one to connect. It outlives those who wait for it: they may have less patience than a
+// far host needs, and come again.
+type attempt struct {
+	done   chan struct{}
+	client *ssh.Client
+	err    error
 }
 
 // New returns the host without connecting. Its host key is kept among keys. The caller closes it.
-func New(host hosting.Host, keys *HostKeys) *Host { return &Host{host: host, keys: keys} }
+func New(host hosting.Host, keys *HostKeys) *Host {
+	ctx, end := context.WithCancel(context.Background())
+	return &Host{host: host, keys: keys, ctx: ctx, end: end}
+}
 
 // Name is what the operator knows the host by.
 func (h *Host) Name() string { return h.host.Name }
@@ -59,8 +73,8 @@ func (h *Host) Connect(ctx context.Context) error {
 
 // Close ends the connection, and with it all that goes over it.
 func (h *Host) Close() {
+	h.end()
 	h.mu.Lock()
-	h.closed = true
 	if h.client != nil {
 		h.client.Close() // one that is broken is as good as closed
 		h.client = nil
@@ -71,21 +85,52 @@ func (h *Host) Close() {
 
 // connected returns the connection.
 func (h *Host) connected(ctx context.Context) (*ssh.Client, error) {
+	client, try := h.tryToConnect()
+	if client != nil {
+		return client, nil
+	}
+	select {
+	case <-try.done:
+		if try.err != nil {
+			return nil, fmt.Errorf("connect to host %s over SSH: %w", h.Name(), try.err)
+		}
+		return try.client, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("connect to host %s over SSH: %w", h.Name(), ctx.Err())
+	}
+}
+
+// tryToConnect returns the connection, or else the attempt to make it.
+func (h *Host) tryToConnect() (*ssh.Client, *attempt) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch {
-	case h.closed:
-		return nil, fmt.Errorf("connect to host %s: %w", h.Name(), net.ErrClosed)
-	case h.client != nil:
-		return h.client, nil
+	if h.client != nil || h.trying != nil {
+		return h.client, h.trying
 	}
-	client, err := h.connect(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("connect to host %s over SSH: %w", h.Name(), err)
+	try := &attempt{done: make(chan struct{})}
+	if h.ctx.Err() != nil {
+		try.err = net.ErrClosed
+		close(try.done)
+		return nil, try
 	}
-	h.client = client
-	h.alive.Go(func() { h.watch(client) })
-	return client, nil
+	h.trying = try
+	h.alive.Go(func() {
+		defer close(try.done)
+		try.client, try.err = h.connect(h.ctx)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.trying = nil
+		switch {
+		case try.err != nil:
+		case h.ctx.Err() != nil: // Close was faster
+			try.client.Close()
+			try.err = net.ErrClosed
+		default:
+			h.client = try.client
+			h.alive.Go(func() { h.watch(try.client) })
+		}
+	})
+	return nil, try
 }
 
 func (h *Host) connect(ctx context.Context) (*ssh.Client, error) {
