@@ -75,14 +75,6 @@ type Path struct {
 	pause   time.Time // until when the kernel is not asked again
 }
 
-// count is what was counted for an instance.
-type count struct {
-	traffic Traffic
-	open    int
-	asked   bool      // connections were opened in the last period, and no answer came in it
-	changed time.Time // when it last was another
-}
-
 // NewPath makes a Path; it does no I/O. Name and Gateway of the settings are the path's to fill in.
 func NewPath(settings Settings, source Source, log *slog.Logger) *Path {
 	return &Path{settings: settings, source: source, log: log,
@@ -261,50 +253,6 @@ func (p *Path) callers(containers []Container) []Caller {
 	return callers
 }
 
-// count reads what the kernel counted, and finds instances that are silent.
-func (p *Path) count(now time.Time) error {
-	traffic, err := p.table.Traffic()
-	if err != nil {
-		return err
-	}
-	if now.Sub(p.opened) >= openEvery {
-		if p.open, err = p.table.Open(); err != nil {
-			return err
-		}
-		p.opened = now
-	}
-	var stale []Instance
-	for i, is := range traffic {
-		was := p.counted[i]
-		next := count{traffic: is, open: p.open[i], changed: was.changed}
-		if is != was.traffic || p.open[i] != was.open {
-			next.changed = now
-			p.source.Carried(i, is.since(was.traffic), p.open[i])
-		}
-		answered := is.Answers != was.traffic.Answers
-		if was.asked && !answered {
-			p.source.Failed(i)
-		}
-		next.asked = !answered && is.Opened != was.traffic.Opened
-		if p.counted[i] = next; now.Sub(next.changed) > forgetAfter && next.open == 0 && !p.rules.has(i) {
-			stale = append(stale, i)
-			delete(p.counted, i)
-		}
-	}
-	if len(stale) == 0 {
-		return nil
-	}
-	return p.table.Forget(stale)
-}
-
-// since is what came to it. A table that was written anew counts from nothing.
-func (t Traffic) since(was Traffic) Traffic {
-	if t.Opened < was.Opened || t.Up < was.Up || t.Down < was.Down {
-		return t
-	}
-	return Traffic{Opened: t.Opened - was.Opened, Up: t.Up - was.Up, Down: t.Down - was.Down, Answers: t.Answers - was.Answers}
-}
-
 // rest removes what is written, but for what another ambassador may need.
 func (p *Path) rest() {
 	if p.table == nil {
@@ -359,72 +307,4 @@ func (p *Path) ask(ctx context.Context) {
 		})
 	}
 	group.Wait()
-}
-
-// allBound says whether the port of each container is known that needs one.
-func (p *Path) allBound(containers []Container) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return !slices.ContainsFunc(containers, func(c Container) bool {
-		return len(c.Links)+len(c.Published) > 0 && p.bound[c.ID].Addr != c.Addr
-	})
-}
-
-// bind finds the ports of the bridge that containers are behind.
-//
-// The kernel is asked which port has the address, and then Docker whether the container still has it. If
-// so, the port is the container's: no other can have the address in between, and a port that is gone
-// does not come back.
-func (p *Path) bind(ctx context.Context) {
-	containers := p.source.Containers()
-	if p.allBound(containers) && time.Since(p.portsRead) < lookEvery {
-		return
-	}
-	p.portsRead = time.Now()
-	ports, err := Ports(p.settings.Bridge)
-	if err != nil {
-		return // the pass tells what is wrong, if it is not that the bridge is not there yet
-	}
-	there := make(map[uint32]bool)
-	for _, port := range ports {
-		there[port] = true
-	}
-	var unbound []Container
-	p.mu.Lock()
-	known := make(map[string]bool)
-	for _, c := range containers {
-		known[c.ID] = true
-		if len(c.Links)+len(c.Published) > 0 && !(p.bound[c.ID].Addr == c.Addr && there[p.bound[c.ID].Port]) {
-			unbound = append(unbound, c)
-		}
-	}
-	var gone []netip.Addr
-	maps.DeleteFunc(p.bound, func(_ string, c Caller) bool {
-		if !there[c.Port] {
-			gone = append(gone, c.Addr)
-		}
-		return !there[c.Port]
-	})
-	maps.DeleteFunc(p.bound, func(id string, _ Caller) bool { return !known[id] })
-	p.mu.Unlock()
-	if len(gone) > 0 {
-		if err := EndConnections(gone); err != nil {
-			p.log.Warn("end connections of containers that are gone", "addrs", gone, "err", err)
-		}
-	}
-	for _, c := range unbound {
-		port, ok := ports[c.Addr]
-		if !ok {
-			continue
-		}
-		limited, cancel := context.WithTimeout(ctx, askTimeout)
-		addr, err := p.source.Address(limited, c.ID)
-		cancel()
-		if err != nil || addr != c.Addr {
-			continue
-		}
-		p.mu.Lock()
-		p.bound[c.ID] = Caller{Port: port, Addr: addr}
-		p.mu.Unlock()
-	}
 }

@@ -68,11 +68,11 @@ func (r Results) Write(b *strings.Builder) {
 	if len(r.Idle) > 0 {
 		r.writeIdle(b)
 	}
-	if len(r.Bridged) > 0 {
-		r.writeBridged(b)
-	}
 	if len(r.Tables) > 0 {
 		r.writeTables(b)
+	}
+	if len(r.Bridged) > 0 {
+		r.writeBridged(b)
 	}
 }
 
