@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -61,7 +62,8 @@ func (h *house) socketAt(addr string) *net.UDPConn {
 	return conn
 }
 
-// exchange sends a datagram, again and again if there is no answer, as callers do.
+// exchange sends a datagram, again and again if there is no answer, as callers do. Late answers to
+// others before it are passed over.
 func exchange(conn *net.UDPConn, text string, patience time.Duration) (string, error) {
 	buffer := make([]byte, 64<<10)
 	for deadline := time.Now().Add(patience); ; {
@@ -72,6 +74,9 @@ func exchange(conn *net.UDPConn, text string, patience time.Duration) (string, e
 			return "", err
 		}
 		n, err := conn.Read(buffer)
+		for err == nil && !strings.HasSuffix(string(buffer[:n]), " "+text) {
+			n, err = conn.Read(buffer)
+		}
 		if err == nil || time.Now().After(deadline) {
 			return string(buffer[:n]), err
 		}
