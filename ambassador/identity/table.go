@@ -10,7 +10,10 @@ import (
 
 // staleFor is how long a list may show what an event has told to be over: Docker tells that a
 // container ended before its own list shows it. Past that the event that took it back was lost.
-const staleFor = 5 * time.Second
+//
+// It is long, for a busy Engine was seen to show a container as running for more than five seconds after
+// it had told of its end, with an address that was another's by then.
+const staleFor = 5 * time.Minute
 
 // startsWithin is how long Docker takes at most to start a container, from the making of it or from the
 // time it joined its network.
@@ -173,7 +176,7 @@ func (t *table) enter(l docker.Container, before *container, seq int, now time.T
 		switch {
 		case before.seq > seq:
 			c.active = before.active
-		case now.Sub(before.began) < staleFor: // one that starts again shows as ended for a while
+		case now.Sub(before.began) < startsWithin: // one that starts again shows as ended for a while
 			c.active = c.active || before.active
 		}
 	}
