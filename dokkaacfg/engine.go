@@ -128,8 +128,14 @@ func (e *engine) runOnce(ctx context.Context, d daemonSpec) (did string, err err
 	if err != nil {
 		return "", err
 	}
-	if existing != nil && isOurs(existing, d.name) {
-		d.keep(existing.Config.Env)
+	former := existing
+	if existing == nil && handsOver(d.name) {
+		if former, err = e.putAsideLast(ctx, d.name); err != nil {
+			return "", err
+		}
+	}
+	if former != nil && isOurs(former, d.name) {
+		d.keep(former.Config.Env)
 	}
 	digest := d.digest(imageID)
 	did = "started"

@@ -75,6 +75,15 @@ func (e *engine) predecessors(ctx context.Context, daemon string) ([]predecessor
 	return all, nil
 }
 
+// putAsideLast returns the newest of the daemon's containers that were put aside, nil if there is none.
+func (e *engine) putAsideLast(ctx context.Context, daemon string) (*dockerclient.Container, error) {
+	before, err := e.predecessors(ctx, daemon)
+	if err != nil || len(before) == 0 {
+		return nil, err
+	}
+	return e.find(ctx, before[0].id)
+}
+
 // relieve ends what a daemon that is healthy now took over from, and returns how many still have
 // open connections.
 func (e *engine) relieve(ctx context.Context, daemon string) (draining int, err error) {

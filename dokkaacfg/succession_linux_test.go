@@ -31,7 +31,7 @@ func TestAmbassadorsFollowEachOther(t *testing.T) {
 	}
 	host := &ambassadorHost{t: t, engine: e}
 
-	host.run("LOG_LEVEL=info")
+	host.run("LOG_LEVEL=info", modeVariable+"=proxy")
 	first := host.settle()
 	host.run("LOG_LEVEL=warn")
 	second := host.settle()
@@ -61,6 +61,12 @@ func TestAmbassadorsFollowEachOther(t *testing.T) {
 	}
 	host.run("LOG_LEVEL=info")
 	host.settle()
+	if container, err = e.find(t.Context(), "ambassador"); err != nil {
+		t.Fatal(err)
+	}
+	if kept, _ := lookup(container.Config.Env, modeVariable); kept != "proxy" {
+		t.Errorf("of the old one's variables it has %q", container.Config.Env)
+	}
 
 	// And one after it had told two of them to end, in this moment.
 	host.run("LOG_LEVEL=warn")
@@ -85,9 +91,9 @@ type ambassadorHost struct {
 	engine *engine
 }
 
-func (h *ambassadorHost) run(setting string) {
+func (h *ambassadorHost) run(settings ...string) {
 	h.t.Helper()
-	d := daemonSpec{name: "ambassador", env: []string{"LISTEN_ADDR=127.0.0.1", setting}, binds: []string{dockerSocket + ":" + dockerSocket}}
+	d := daemonSpec{name: "ambassador", env: append(settings, "LISTEN_ADDR=127.0.0.1"), binds: []string{dockerSocket + ":" + dockerSocket}, kept: []string{modeVariable}}
 	if _, err := h.engine.run(h.t.Context(), d); err != nil {
 		h.t.Fatal(err)
 	}
