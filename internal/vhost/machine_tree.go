@@ -40,17 +40,17 @@ func MakeTrees(ctx context.Context, dir string) (Trees, error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return t, fmt.Errorf("lock trees: %w", err)
 	}
-	for _, make := range []struct{ tree, script string }{{t.bare(), makeBare}, {t.engine(), makeEngine}} {
-		if _, err := os.Stat(make.tree); !errors.Is(err, fs.ErrNotExist) {
+	for _, wanted := range []struct{ tree, script string }{{t.bare(), makeBare}, {t.engine(), makeEngine}} {
+		if _, err := os.Stat(wanted.tree); !errors.Is(err, fs.ErrNotExist) {
 			if err != nil {
 				return t, fmt.Errorf("look for tree: %w", err)
 			}
 			continue
 		}
-		cmd := exec.CommandContext(ctx, "unshare", "--mount", "sh", "-euc", make.script)
-		cmd.Env = append(os.Environ(), "TREE="+make.tree, "BARE="+t.bare(), "DEBIAN_FRONTEND=noninteractive")
+		cmd := exec.CommandContext(ctx, "unshare", "--mount", "sh", "-euc", wanted.script)
+		cmd.Env = append(os.Environ(), "TREE="+wanted.tree, "BARE="+t.bare(), "DEBIAN_FRONTEND=noninteractive")
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return t, fmt.Errorf("make tree %s: %w: %s", make.tree, err, out)
+			return t, fmt.Errorf("make tree %s: %w: %s", wanted.tree, err, out)
 		}
 	}
 	return t, nil
