@@ -33,6 +33,10 @@ func TestSeveralRunTheSameDaemon(t *testing.T) {
 		var group sync.WaitGroup
 		for i := range errs {
 			group.Go(func() {
+				var e *engine // of its own, as that of another process
+				if e, errs[i] = connect(t.Context(), cluster.Host(1), slog.New(slog.DiscardHandler)); errs[i] != nil {
+					return
+				}
 				_, errs[i] = e.run(t.Context(), daemonSpec{name: "gateway", env: []string{"HOST_IP=127.0.0.1", "ETCD_ADDR=127.0.0.1:2379"}})
 			})
 		}
