@@ -134,7 +134,7 @@ func (c *Callers) Find(ctx context.Context, addr netip.Addr) (*Caller, error) {
 	defer cancel()
 	for {
 		err := c.refresh(ctx)
-		who := c.look(addr)
+		who := c.look(addr, came)
 		if err != nil {
 			who, _ = c.resident(addr)
 		}
@@ -156,11 +156,16 @@ func (c *Callers) expecting() bool {
 	return c.table.expecting(time.Now())
 }
 
-// look returns the owner of the address by the table.
-func (c *Callers) look(addr netip.Addr) *Caller {
+// look returns the owner of the address by the table, unless that came after the one who asks, who may
+// have had the address before and be gone.
+func (c *Callers) look(addr netip.Addr, came time.Time) *Caller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.table.owners[addr]
+	who := c.table.owners[addr]
+	if who == nil || c.table.joinedAfter(who.ID, came) {
+		return nil
+	}
+	return who
 }
 
 // resident returns the owner of the address if it certainly has it still, whatever was missed since

@@ -183,6 +183,22 @@ func TestASlowDockerIsAwaited(t *testing.T) {
 	})
 }
 
+func TestWhoWaitsIsNotTakenForWhoComesLater(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *Callers, engine *fakeEngine) {
+		engine.put("later", "created", nil, nil)
+		c.hint(event("container", "create", "later", labelCluster, "c", "name", "later"))
+		time.AfterFunc(300*time.Millisecond, func() {
+			joined := event("network", "connect", "n1", "container", "later", "name", "dokkaa")
+			joined.Time = time.Now()
+			c.hint(joined)
+			engine.start("later", addr3, nil)
+			c.hint(event("container", "start", "later"))
+		})
+		wantCaller(t, c, addr3, "") // whoever had the address before, and did not live to be listed
+		wantCaller(t, c, addr3, "later")
+	})
+}
+
 func TestWhoeverIsBeingStartedIsAwaited(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *Callers, engine *fakeEngine) {
 		engine.put("slow", "created", nil, nil)

@@ -38,6 +38,7 @@ type container struct {
 	active bool      // it runs, or is about to
 	seq    int       // of the last event about it
 	began  time.Time // when an event told that it is about to run, if one did
+	joined time.Time // its last network, by Docker's clock; zero if no event told
 }
 
 // departure is that a container ended, or that it left a network.
@@ -83,6 +84,9 @@ func (t *table) apply(event docker.Event, now time.Time) {
 	case "network connect":
 		t.back(departure{event.Attributes["container"], event.Attributes["name"]}, now)
 		t.activate(event.Attributes["container"], now)
+		if c, ok := t.ours[event.Attributes["container"]]; ok {
+			c.joined = event.Time
+		}
 	case "network disconnect":
 		t.leave(departure{event.Attributes["container"], event.Attributes["name"]}, now)
 	}
@@ -94,7 +98,7 @@ func (t *table) create(event docker.Event, now time.Time) {
 		return
 	}
 	caller, _ := newCaller(event.ID, event.Attributes["name"], event.Attributes) // the list tells what is wrong with it
-	t.ours[event.ID] = &container{caller, true, t.seq, now}
+	t.ours[event.ID] = &container{caller: caller, active: true, seq: t.seq, began: now}
 }
 
 // activate notes that the container starts.
@@ -172,7 +176,7 @@ func (t *table) enter(l docker.Container, before *container, seq int, now time.T
 	c := &container{caller: caller}
 	c.active = l.Runs() || l.State == "created" || l.State == "restarting"
 	if before != nil {
-		c.seq, c.began = before.seq, before.began
+		c.seq, c.began, c.joined = before.seq, before.began, before.joined
 		switch {
 		case before.seq > seq:
 			c.active = before.active
@@ -189,6 +193,12 @@ func (t *table) enter(l docker.Container, before *container, seq int, now time.T
 func (t *table) believes(d departure, seq int, now time.Time) bool {
 	last, ok := t.left[d]
 	return !ok || last.seq <= seq && (!last.away || now.Sub(last.at) > staleFor)
+}
+
+// joinedAfter says whether the container is known to have joined a network after the time.
+func (t *table) joinedAfter(id string, at time.Time) bool {
+	c, ok := t.ours[id]
+	return ok && c.joined.After(at)
 }
 
 // expecting says whether a container is about to run that has no address yet.
