@@ -134,6 +134,9 @@ func (f *flow) dialling() bool { return !f.open && !f.waiting }
 
 // tell takes what epoll tells of an end.
 func (f *flow) tell(e *end, events uint32) {
+	if e == &f.backend && f.waiting {
+		return // it is of a dial that was given up in this round
+	}
 	if e == &f.backend && f.dialling() && events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
 		// Who resets a connection has accepted it before.
 		if errno := failure(e.fd); errno != 0 && errno != unix.ECONNRESET {
