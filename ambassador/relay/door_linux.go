@@ -28,6 +28,9 @@ func (l *loop) open(d *door) {
 
 // listen has epoll tell one of the loops of a connection that waits at the door.
 func (l *loop) listen(d *door) {
+	if l.stopping {
+		return
+	}
 	l.control(unix.EPOLL_CTL_ADD, d.fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, Fd: int32(d.fd), Pad: ofDoor})
 }
 
@@ -54,6 +57,9 @@ func (l *loop) enter(fd int) {
 
 // acceptOne returns false if it makes no sense to try the next.
 func (l *loop) acceptOne(d *door) bool {
+	if l.stopping {
+		return false // nobody would end it
+	}
 	fd, source, errno := accept(d.fd)
 	switch errno {
 	case 0:

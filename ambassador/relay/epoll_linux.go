@@ -76,10 +76,12 @@ func (r *epoll) Accept(listener *net.TCPListener) (stop func(), err error) {
 		var shut sync.WaitGroup
 		shut.Add(len(r.loops))
 		for _, l := range r.loops {
-			l.post(func() {
+			if !l.post(func() {
 				l.shut(d)
 				shut.Done()
-			})
+			}) {
+				shut.Done()
+			}
 		}
 		shut.Wait()
 		closeSocket(d.fd)

@@ -29,8 +29,9 @@ type loop struct {
 	poll  int // epoll
 	bell  int // eventfd, which rings when there is mail
 
-	mu   sync.Mutex
-	mail []func() // for the loop to do
+	mu    sync.Mutex
+	mail  []func() // for the loop to do
+	ended bool     // it does nothing any more
 
 	now      time.Time // of the present round
 	flows    []*flow   // by index, also those that are over
@@ -80,16 +81,18 @@ func (l *loop) close() {
 	closeSocket(l.poll)
 }
 
-// post has the loop do something. It does not block, and may be called by anybody.
-func (l *loop) post(do func()) {
+// post has the loop do something, unless it has ended. It does not block, and may be called by anybody.
+func (l *loop) post(do func()) (ok bool) {
 	l.mu.Lock()
-	l.mail = append(l.mail, do)
-	first := len(l.mail) == 1
-	l.mu.Unlock()
-	if first {
+	defer l.mu.Unlock()
+	if l.ended {
+		return false // and the bell may be closed
+	}
+	if l.mail = append(l.mail, do); len(l.mail) == 1 {
 		one := uint64(1)
 		unix.RawSyscall(unix.SYS_WRITE, uintptr(l.bell), uintptr(unsafe.Pointer(&one)), unsafe.Sizeof(one))
 	}
+	return true
 }
 
 // read does what is in the mail. The bell need not be read: it rings at each write to it.
@@ -124,11 +127,18 @@ func (l *loop) run() {
 		}
 		l.tick()
 	}
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
+	l.read()
 }
 
-// halt ends all flows but those in Connect, which ends soon.
+// halt accepts nothing any more, and ends all flows but those in Connect, which ends soon.
 func (l *loop) halt() {
 	l.stopping = true
+	for _, d := range l.doors {
+		l.control(unix.EPOLL_CTL_DEL, d.fd, nil)
+	}
 	for _, f := range l.flows {
 		if f.call != nil && !f.waiting {
 			f.abort(errStopped)

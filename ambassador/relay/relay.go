@@ -33,7 +33,7 @@ type Call interface {
 type Relay interface {
 	// Accept takes connections from the listener, which it owns from now on. stop takes on what
 	// waits in the listener's queue, closes it and returns when nothing is accepted any more. Both
-	// need that Run runs.
+	// need that Run was called; after its end nothing is accepted.
 	Accept(listener *net.TCPListener) (stop func(), err error)
 	// Run carries until ctx ends, resets what is open then, and returns when no Call is left.
 	Run(ctx context.Context)
