@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // splice carries bytes both ways until both directions ended, and closes the two connections.
@@ -24,11 +26,16 @@ func splice(client, backend *net.TCPConn, idle time.Duration, carried func(up, d
 			reset(backend)
 		})
 	}
-	oneWay := func(to, from *net.TCPConn, carried func(int64)) {
-		if err := s.copy(to, from, carried); err != nil {
+	oneWay := func(to, from *net.TCPConn, ends, otherEnds *atomic.Bool, carried func(int64)) {
+		err := s.copy(to, from, carried)
+		if err == nil && !isWritable(from) && !otherEnds.Load() {
+			err = errReset
+		}
+		if err != nil {
 			fail(err)
 			return
 		}
+		ends.Store(true)
 		if err := to.CloseWrite(); err != nil {
 			fail(err)
 		}
@@ -39,9 +46,10 @@ func splice(client, backend *net.TCPConn, idle time.Duration, carried func(up, d
 		defer counting.Unlock()
 		carried(up, down)
 	}
+	var upEnds, downEnds atomic.Bool
 	var group sync.WaitGroup
-	group.Go(func() { oneWay(backend, client, func(n int64) { count(n, 0) }) })
-	oneWay(client, backend, func(n int64) { count(0, n) })
+	group.Go(func() { oneWay(backend, client, &upEnds, &downEnds, func(n int64) { count(n, 0) }) })
+	oneWay(client, backend, &downEnds, &upEnds, func(n int64) { count(0, n) })
 	group.Wait()
 	if failure == nil {
 		_ = client.Close() // both directions ended, nothing can be lost
@@ -80,6 +88,24 @@ func (s *splicing) copy(to, from *net.TCPConn, carried func(int64)) error {
 			return errIdle
 		}
 	}
+}
+
+// errReset is a reset of which only whoever writes to the connection was told: the kernel tells one. Who
+// reads from it sees an end.
+var errReset = os.NewSyscallError("read", unix.ECONNRESET)
+
+// isWritable says whether the connection would take bytes, now or later: neither end has reset it, nor
+// have we said that there are no more.
+func isWritable(conn *net.TCPConn) bool {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var failure error
+	err = raw.Control(func(fd uintptr) {
+		_, failure = unix.Write(int(fd), nil)
+	})
+	return err == nil && !errors.Is(failure, unix.EPIPE)
 }
 
 // reset closes the connection so that the other side sees a reset, not an orderly end.
