@@ -233,7 +233,7 @@ func TestTheClientsResetReachesTheBackend(t *testing.T) {
 }
 
 func TestAnIdleConnectionEnds(t *testing.T) {
-	h := startHouse(t, func(s *Settings) { s.IdleTimeout = 300 * time.Millisecond })
+	h := startHouse(t, func(s *Settings) { s.IdleTimeout = time.Second })
 	h.link("127.0.0.2", startBackend(t, "127.0.0.1:0", echo))
 	conn := h.dial("127.0.0.2")
 	for range 10 { // longer than the timeout, but never idle for it
@@ -243,7 +243,7 @@ func TestAnIdleConnectionEnds(t *testing.T) {
 		if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(120 * time.Millisecond)
 	}
 	if got, err := io.ReadAll(conn); err == nil || len(got) > 0 {
 		t.Errorf("got %q, %v", got, err)

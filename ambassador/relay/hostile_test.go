@@ -180,11 +180,11 @@ func TestTheLastWordsOfWhoDoesNotListenArrive(t *testing.T) {
 
 func TestAnIdleConnectionEnds(t *testing.T) {
 	eachForm(t, func(t *testing.T, form string) {
-		s := start(t, form, serve(t, echo), 200*time.Millisecond)
+		s := start(t, form, serve(t, echo), time.Second)
 		conn := s.dial()
 		for range 10 { // longer than the timeout, but never idle for it
 			wantEcho(t, conn)
-			time.Sleep(40 * time.Millisecond)
+			time.Sleep(120 * time.Millisecond)
 		}
 		if got, err := io.ReadAll(conn); err == nil || len(got) > 0 {
 			t.Errorf("got %q, %v", got, err)
