@@ -22,7 +22,7 @@ func TestAvailability(t *testing.T) {
 		{"host cordon 10.101.0.1", "cordon", "keeps what it has (as before)\n"},
 		{"host drain 10.101.0.1 --detach", "drain", "host 10.101.0.1 is drained: "},
 		{"host uncordon 10.101.0.1", "(none)", "host 10.101.0.1 takes its share again\n"},
-		{"host drain 10.101.0.1 --wait", "drain", "host 10.101.0.1 is empty\n"},
+		{"host drain 10.101.0.1", "drain", "host 10.101.0.1 is empty\n"},
 		{"host undrain 10.101.0.1", "(none)", "host 10.101.0.1 takes its share again\n"},
 		{"host undrain 10.101.0.1", "(none)", "host 10.101.0.1 takes its share again (as before)\n"},
 	} {

@@ -75,6 +75,10 @@ func newWorld(t *testing.T) *world {
 	if w.client, err = engine.Client(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	// Its first start of a container asks for the Engine's version, and keeps it without a lock.
+	if err := w.client.StartContainerWithContext("nobody", nil, t.Context()); err == nil {
+		t.Fatal("started what is not there")
+	}
 	bin := t.TempDir()
 	w.build(filepath.Join(bin, "caller"), "./test/identity/caller")
 	w.build(filepath.Join(bin, "ambassador"), "./cmd/ambassador")
