@@ -290,9 +290,9 @@ func TestWhatComesMeanwhileIsHeld(t *testing.T) {
 		}
 		return nil
 	})
-	time.Sleep(50 * time.Millisecond) // for the rest to arrive
+	time.Sleep(300 * time.Millisecond) // for the rest to arrive
 	close(s.gate)
-	if err := conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(waitFor)); err != nil {
 		t.Fatal(err)
 	}
 	buffer := make([]byte, 10)
@@ -300,6 +300,9 @@ func TestWhatComesMeanwhileIsHeld(t *testing.T) {
 		if _, err := conn.Read(buffer); err != nil || buffer[0] != byte(i) {
 			t.Fatalf("datagram %d is %d, %v", i, buffer[0], err)
 		}
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
+		t.Fatal(err)
 	}
 	if _, err := conn.Read(buffer); err == nil {
 		t.Error("more than that was held")
@@ -371,15 +374,15 @@ func TestRepliesOfDoubt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for trust, passes := range map[Trust]bool{Doubted: false, Trusted: true} {
+	for trust, patience := range map[Trust]time.Duration{Doubted: 200 * time.Millisecond, Trusted: waitFor} {
 		s.trust.Store(int32(trust))
 		if _, err := silent.WriteToUDPAddrPort([]byte("reply"), flow); err != nil {
 			t.Fatal(err)
 		}
-		if err := conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+		if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := conn.Read(make([]byte, 10)); (err == nil) != passes {
+		if _, err := conn.Read(make([]byte, 10)); (err == nil) != (trust == Trusted) {
 			t.Errorf("trust %v: %v", trust, err)
 		}
 	}
