@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -274,6 +275,36 @@ func TestLookupWaitsForRun(t *testing.T) {
 		group.Wait()
 		if _, err := r.Lookup(ctx, "late."+web); !errors.Is(err, context.Canceled) {
 			t.Errorf("after the end: %v", err)
+		}
+	})
+}
+
+// Who is asking when the end comes, with an answer that is due to be renewed, asks no more.
+func TestTheEndWaitsForNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeServer{answer: answer{hosts(1), maxTTL}}
+		r := New(Settings{MaxStale: time.Hour, Failed: func() {}, Log: slog.New(slog.DiscardHandler)})
+		r.ask = func(ctx context.Context, name string) (answer, error) {
+			a, err := f.ask(ctx, name)
+			if err != nil {
+				time.Sleep(time.Millisecond)
+			}
+			return a, err
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			r.Run(ctx)
+			close(ended)
+		}()
+		lookup(t, r, 1)
+		f.change(func() { f.takes = time.Hour })
+		time.Sleep(maxTTL/2 + hurriedTimeout/2) // it is asking
+		began := time.Now()
+		cancel()
+		<-ended
+		if took := time.Since(began); took > hurriedTimeout {
+			t.Errorf("it took %v", took)
 		}
 	})
 }

@@ -84,7 +84,7 @@ func (s *service) fresh(now time.Duration) (*backend.Pool, bool) {
 // keep asks for the name when somebody waits, and in time when it is in use, until ctx ends or
 // nobody wants to know any more what is known.
 func (r *Resolver) keep(ctx context.Context, s *service) {
-	for {
+	for ctx.Err() == nil {
 		now := time.Since(r.epoch)
 		at, forget := s.plan(r.isWanted(s), now)
 		if at <= now {
