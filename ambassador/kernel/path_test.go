@@ -224,9 +224,10 @@ func TestTableThatSomebodyRemovedIsWrittenAgain(t *testing.T) {
 	r.expect(r.caller, "shop")
 }
 
-// callLater calls, and tells who answered.
+// callLater calls, and tells who answered. It returns when the kernel has given the call to an instance.
 func (r *route) callLater() <-chan string {
-	answer := make(chan string, 1)
+	r.t.Helper()
+	before, answer := r.given(), make(chan string, 1)
 	go func() {
 		who, err := r.caller.call()
 		if err != nil {
@@ -234,7 +235,24 @@ func (r *route) callLater() <-chan string {
 		}
 		answer <- who
 	}()
+	for deadline := time.Now().Add(10 * time.Second); r.given() == before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.t.Fatal("the kernel connects nobody")
+		}
+	}
 	return answer
+}
+
+// given is how many connections the kernel gave to instances.
+func (r *route) given() (n uint64) {
+	r.mustIn(func() error {
+		traffic, err := r.path.table.Traffic()
+		for _, of := range traffic {
+			n += of.Opened
+		}
+		return err
+	})
+	return n
 }
 
 // TestNextOwnerDoesNotMeetOldConnections, which somebody who was cut off could not end.
