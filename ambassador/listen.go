@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/dokkaa/dokkaa/ambassador/handover"
@@ -140,6 +141,10 @@ func (l *listeners) look(ctx context.Context, align func(context.Context)) {
 // align brings the listeners in line with the addresses and the links. l.work is held.
 func (l *listeners) align(ctx context.Context) {
 	addrs, err := l.addrs()
+	if isUnread(err) {
+		l.note(err)
+		return
+	}
 	l.mu.Lock()
 	moved := err != nil || !slices.Equal(addrs, l.bound)
 	l.mu.Unlock()
@@ -157,6 +162,13 @@ func (l *listeners) align(ctx context.Context) {
 		l.log.Info("listening at the ports that links name", "addrs", addrs, "ports", l.ports.String())
 	}
 	l.alignPorts(ctx)
+}
+
+// isUnread says whether the addresses could not be read, for want of descriptors as likely as not: that is
+// no reason to leave them.
+func isUnread(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno)
 }
 
 // alignPorts is align while the addresses are as they were.

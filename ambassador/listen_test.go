@@ -7,8 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,13 +20,19 @@ import (
 
 // bridge is an address that comes and goes.
 type bridge struct {
-	mu   sync.Mutex
-	addr netip.Addr
+	mu      sync.Mutex
+	addr    netip.Addr
+	failure error // to read it
+	reads   int
 }
 
 func (b *bridge) get() ([]netip.Addr, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.reads++
+	if b.failure != nil {
+		return nil, b.failure
+	}
 	if !b.addr.IsValid() {
 		return nil, errors.New("no bridge")
 	}
@@ -148,6 +157,33 @@ func (w *wishes) set(ports ...int) {
 	w.ports = make(map[int]string)
 	for _, port := range ports {
 		w.ports[port] = "shop---crawler"
+	}
+}
+
+func TestAddressesThatCannotBeReadAreNotLeft(t *testing.T) {
+	checkLeaks(t)
+	port := reservePort(t)
+	b := &bridge{}
+	b.set("127.0.0.1")
+	l := startListeners(t, PortRange{From: port, To: port}, b, func() map[int]string { return map[int]string{port: "any"} })
+	eventually(t, l.ready)
+	want := l.addresses(handover.TCP)
+	b.mu.Lock()
+	b.failure, b.reads = fmt.Errorf("find interface dokkaa: %w", os.NewSyscallError("netlinkrib", syscall.EMFILE)), 0
+	b.mu.Unlock()
+	eventually(t, func() error {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.reads < 2 {
+			return errors.New("it does not look")
+		}
+		return nil
+	})
+	if got := l.addresses(handover.TCP); !slices.Equal(got, want) {
+		t.Errorf("listens on %v, not on %v", got, want)
+	}
+	if err := l.ready(); !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("says %v", err)
 	}
 }
 
