@@ -24,13 +24,17 @@ func TestByHand(t *testing.T) {
 		c.mustDocker(1, "load", "-q", "-i", image)
 	}
 	commands := documented(t, "docs/operations.md", "docker run -d")
-	if len(commands) != 5 {
+	if len(commands) != 6 {
 		t.Fatalf("documented: %q", commands)
 	}
-	slices.Reverse(commands)
-	for _, command := range commands {
+	run := func(command string) {
 		command = strings.ReplaceAll(command, "10.0.0.1", c.ip(1))
 		c.mustDocker(1, strings.Fields(command)[1:]...)
+	}
+	daemons, next := commands[:5], commands[5]
+	slices.Reverse(daemons)
+	for _, command := range daemons {
+		run(command)
 		pause(time.Second) // for each to find that the others are not there yet
 	}
 	c.eventually(20*time.Second, "the cluster takes manifests", func() error {
@@ -47,6 +51,10 @@ func TestByHand(t *testing.T) {
 			return c.hasHealth(1, daemon)
 		})
 	}
+	run(next)
+	c.eventually(20*time.Second, "ambassador2 is healthy", func() error { return c.hasHealth(1, "ambassador2") })
+	c.mustDocker(1, "stop", "ambassador")
+	c.crawls(10*time.Second, "through the ambassador that came next")
 }
 
 // documented are the commands in a document's code blocks that begin with a prefix.
