@@ -161,11 +161,10 @@ func (c *Callers) expecting() bool {
 func (c *Callers) look(addr netip.Addr, came time.Time) *Caller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	who := c.table.owners[addr]
-	if who == nil || c.table.joinedAfter(who.ID, came) {
+	if c.table.gotAfter(addr, came) {
 		return nil
 	}
-	return who
+	return c.table.owners[addr]
 }
 
 // resident returns the owner of the address if it certainly has it still, whatever was missed since

@@ -199,6 +199,22 @@ func TestWhoWaitsIsNotTakenForWhoComesLater(t *testing.T) {
 	})
 }
 
+// A network that a caller joins while it waits gives it no other address on the one that it calls from.
+func TestWhoWaitsMayJoinAnotherNetwork(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *Callers, engine *fakeEngine) {
+		engine.put("a", "created", nil, nil)
+		c.hint(event("container", "create", "a", labelCluster, "c", "name", "a"))
+		time.AfterFunc(300*time.Millisecond, func() {
+			joined := event("network", "connect", "n2", "container", "a", "name", "mine")
+			joined.Time = time.Now()
+			c.hint(joined)
+			engine.start("a", addr3, nil)
+			c.hint(event("container", "start", "a"))
+		})
+		wantCaller(t, c, addr3, "a")
+	})
+}
+
 func TestWhoeverIsBeingStartedIsAwaited(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *Callers, engine *fakeEngine) {
 		engine.put("slow", "created", nil, nil)

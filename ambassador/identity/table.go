@@ -28,6 +28,7 @@ const startsWithin = 10 * time.Second
 type table struct {
 	seq    int                     // events taken so far
 	owners map[netip.Addr]*Caller  // who has an address
+	where  map[netip.Addr]string   // the network of each, as the last list showed it
 	ours   map[string]*container   // all containers of ours, by ID
 	left   map[departure]lastEvent // what lists are not believed about
 }
@@ -35,10 +36,10 @@ type table struct {
 // container is one of ours, whether it runs or not.
 type container struct {
 	caller *Caller
-	active bool      // it runs, or is about to
-	seq    int       // of the last event about it
-	began  time.Time // when an event told that it is about to run, if one did
-	joined time.Time // its last network, by Docker's clock; zero if no event told
+	active bool                 // it runs, or is about to
+	seq    int                  // of the last event about it
+	began  time.Time            // when an event told that it is about to run, if one did
+	joined map[string]time.Time // when it joined each network, by Docker's clock, as events told
 }
 
 // departure is that a container ended, or that it left a network.
@@ -85,7 +86,10 @@ func (t *table) apply(event docker.Event, now time.Time) {
 		t.back(departure{event.Attributes["container"], event.Attributes["name"]}, now)
 		t.activate(event.Attributes["container"], now)
 		if c, ok := t.ours[event.Attributes["container"]]; ok {
-			c.joined = event.Time
+			if c.joined == nil {
+				c.joined = make(map[string]time.Time)
+			}
+			c.joined[event.Attributes["name"]] = event.Time
 		}
 	case "network disconnect":
 		t.leave(departure{event.Attributes["container"], event.Attributes["name"]}, now)
@@ -131,6 +135,7 @@ func (t *table) replace(listed []docker.Container, seq int, now time.Time, told 
 	before := t.ours
 	t.ours = make(map[string]*container, len(listed))
 	t.owners = make(map[netip.Addr]*Caller, len(listed))
+	t.where = make(map[netip.Addr]string, len(listed))
 	claims := make(map[netip.Addr]int)
 	shown := make(map[departure]bool)
 	for _, l := range listed {
@@ -147,7 +152,7 @@ func (t *table) replace(listed []docker.Container, seq int, now time.Time, told 
 			}
 			for _, addr := range addrs {
 				claims[addr]++
-				t.owners[addr] = c.caller
+				t.owners[addr], t.where[addr] = c.caller, network
 			}
 		}
 	}
@@ -195,10 +200,14 @@ func (t *table) believes(d departure, seq int, now time.Time) bool {
 	return !ok || last.seq <= seq && (!last.away || now.Sub(last.at) > staleFor)
 }
 
-// joinedAfter says whether the container is known to have joined a network after the time.
-func (t *table) joinedAfter(id string, at time.Time) bool {
-	c, ok := t.ours[id]
-	return ok && c.joined.After(at)
+// gotAfter says whether the address's owner is known to have joined its network after the time.
+func (t *table) gotAfter(addr netip.Addr, at time.Time) bool {
+	who, ok := t.owners[addr]
+	if !ok {
+		return false
+	}
+	c, ok := t.ours[who.ID]
+	return ok && c.joined[t.where[addr]].After(at)
 }
 
 // expecting says whether a container is about to run that has no address yet.
