@@ -104,7 +104,7 @@ const (
 	// listed is looked up for so long, and once at least, however slow Docker is; and longer while
 	// a container is being started: but not for ever.
 	newcomerPatience = time.Second
-	lookUpTimeout    = 5 * time.Second
+	lookUpTimeout    = 15 * time.Second
 	// Who was there waits less for a listing that nothing comes of.
 	residentPatience = 200 * time.Millisecond
 )
