@@ -116,7 +116,7 @@ func (c *testCluster) eventually(key, want string) {
 func (c *testCluster) run(input string, args ...string) (out string, err error) {
 	c.t.Helper()
 	s, written := newSession(c.t, c.provider(), input)
-	s.gateway = c.gatewayURL
+	s.doors.elsewhere = c.gatewayURL
 	p := newInvocation(s.in, written, written)
 	p.open = func(*invocation) (*session, error) { return s, nil }
 	err = p.execute(c.t.Context(), args)

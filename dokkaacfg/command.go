@@ -54,7 +54,7 @@ type session struct {
 	in       io.Reader
 	out      io.Writer
 	log      *slog.Logger
-	gateway  func(netip.Addr) string // where a host's keys are
+	doors    doors
 
 	hostClient *http.Client
 }
@@ -134,15 +134,13 @@ func openSession(p *invocation) (*session, error) {
 	}
 	s := &session{
 		cluster: p.Cluster, stateDir: p.StateDir, in: p.in, out: p.out,
-		log:     slog.New(slog.NewTextHandler(p.errOut, &slog.HandlerOptions{Level: level})),
-		gateway: gatewayURL,
+		log: slog.New(slog.NewTextHandler(p.errOut, &slog.HandlerOptions{Level: level})),
 	}
 	var err error
 	if s.provider, err = chooseProvider(p.commandLine, s.log); err != nil {
 		return nil, err
 	}
-	s.hostClient = newHostClient(s.provider)
-	return s, nil
+	return s, s.openDoors()
 }
 
 // defaultCluster is the name of a cluster that was given none.

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -126,15 +125,13 @@ func etcdDaemon(cluster string, host netip.Addr, initial, state string) daemonSp
 const initialCluster = "ETCD_INITIAL_CLUSTER"
 
 // initialMembers is the value of ETCD_INITIAL_CLUSTER for new members on the hosts.
-func initialMembers(hosts []netip.Addr) string {
+func (d doors) initialMembers(hosts []netip.Addr) string {
 	var all []string
 	for _, host := range hosts {
-		all = append(all, host.String()+"="+peerURL(host))
+		all = append(all, host.String()+"="+d.peer(host))
 	}
 	return strings.Join(all, ",")
 }
-
-func peerURL(host netip.Addr) string { return fmt.Sprintf("http://%s:2380", host) }
 
 // others are all but the one.
 func others[T comparable](one T, all []T) []T {

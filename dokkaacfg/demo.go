@@ -111,7 +111,7 @@ func orRefused(err error) error {
 
 // putCommand is the documented command.
 func putCommand(host netip.Addr, ref state.Ref) string {
-	return fmt.Sprintf("curl -L -XPUT --data-urlencode value=\"`cat %s.json`\" %s/v2/keys%s", ref.Name, gatewayURL(host), ref.ManifestKey())
+	return fmt.Sprintf("curl -L -XPUT --data-urlencode value=\"`cat %s.json`\" %s/v2/keys%s", ref.Name, doors{}.gateway(host), ref.ManifestKey())
 }
 
 // waitPlaced waits until both containers are healthy, each on a host of its own if there are two,
@@ -249,7 +249,7 @@ func (s *session) suggest(p *progress, hosts []Host, placed map[state.Ref]string
 	}
 	for _, line := range []string{
 		"see how it is:        " + program + flags + " status",
-		"four web servers:     curl -L -XPUT --data-urlencode value='{\"image\": \"dockerfile/nginx\", \"scale\": 4, \"services\": {\"nginx\": 80}}' " + gatewayURL(any) + "/v2/keys" + nginx.ManifestKey(),
+		"four web servers:     curl -L -XPUT --data-urlencode value='{\"image\": \"dockerfile/nginx\", \"scale\": 4, \"services\": {\"nginx\": 80}}' " + doors{}.gateway(any) + "/v2/keys" + nginx.ManifestKey(),
 		"where they are:       dig +short SRV nginx.dummy.skydns.local @" + any.String(),
 		"break one:            " + docker + " kill dummy---nginx",
 		"take it all down:     " + program + flags + " down --yes",

@@ -19,7 +19,7 @@ import (
 
 // newHostClient returns what asks hosts for what etcd does not hold, through SSH where they are reached
 // by it. A log has no end, so only its beginning has a deadline.
-func newHostClient(p provider) *http.Client {
+func newHostClient(p provider, d doors) *http.Client {
 	hosts := sync.OnceValues(func() ([]Host, error) { return p.hosts(context.Background()) })
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		all, err := hosts()
@@ -28,7 +28,7 @@ func newHostClient(p provider) *http.Client {
 		}
 		return dialTo(all)(ctx, network, addr)
 	}
-	return &http.Client{Transport: &http.Transport{DialContext: dial, ResponseHeaderTimeout: 15 * time.Second}}
+	return &http.Client{Transport: &http.Transport{DialContext: dial, TLSClientConfig: d.keys.Clone(), ResponseHeaderTimeout: 15 * time.Second}}
 }
 
 // askHost asks the gateway of an instance's host for the logs or stats of the instance. The caller
@@ -38,7 +38,7 @@ func (s *session) askHost(ctx context.Context, of instanceReport, what string, q
 	if err != nil {
 		return nil, err
 	}
-	address := s.gateway(host) + "/v1/hosts/" + of.Host + "/instances/" + url.PathEscape(of.Instance) + "/" + what + "?" + query.Encode()
+	address := s.doors.gateway(host) + "/v1/hosts/" + of.Host + "/instances/" + url.PathEscape(of.Instance) + "/" + what + "?" + query.Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
 		return nil, fmt.Errorf("read the %s of %s %d: %w", what, of.Ref, of.Slot, err)

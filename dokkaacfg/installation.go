@@ -55,6 +55,7 @@ type installation struct {
 	progress *progress
 
 	ambassadorMode string
+	doors          doors
 }
 
 func newInstallation(o Installation, p *progress) *installation {
@@ -255,7 +256,7 @@ func (i *installation) logEnd(ctx context.Context, host Host, name string) strin
 
 // waitLeases waits until every host's conductor has its lease.
 func (i *installation) waitLeases(ctx context.Context) error {
-	keys, err := openKeys(i.hosts, i.log)
+	keys, err := openKeys(i.hosts, i.doors, i.log)
 	if err != nil {
 		return err
 	}

@@ -27,17 +27,17 @@ const (
 )
 
 // openKeys returns the cluster's keys, read through the gateway of whichever host answers.
-func openKeys(hosts []Host, log *slog.Logger) (*store.Store, error) {
+func openKeys(hosts []Host, d doors, log *slog.Logger) (*store.Store, error) {
 	var endpoints []string
 	for _, host := range hosts {
-		endpoints = append(endpoints, gatewayURL(host.IP()))
+		endpoints = append(endpoints, d.gateway(host.IP()))
 	}
-	return openEndpoints(endpoints, dialTo(hosts), log, readTimeout)
+	return openEndpoints(endpoints, d, dialTo(hosts), log, readTimeout)
 }
 
-func openEndpoints(endpoints []string, dial dialFunc, log *slog.Logger, timeout time.Duration) (*store.Store, error) {
+func openEndpoints(endpoints []string, d doors, dial dialFunc, log *slog.Logger, timeout time.Duration) (*store.Store, error) {
 	keys, err := store.New(store.Options{
-		Endpoints: endpoints, Dial: dial, Log: log,
+		Endpoints: endpoints, TLS: d.keys, Dial: dial, Log: log,
 		// A person waits: a host that is down costs this much, once.
 		TryTimeout: time.Second, Timeout: timeout,
 	})
@@ -45,11 +45,6 @@ func openEndpoints(endpoints []string, dial dialFunc, log *slog.Logger, timeout 
 		return nil, fmt.Errorf("open the cluster's keys: %w", err)
 	}
 	return keys, nil
-}
-
-// gatewayURL is a host's door to the keys.
-func gatewayURL(host netip.Addr) string {
-	return "http://" + netip.AddrPortFrom(host, gatewayPort).String()
 }
 
 // clusterKeys are the keys of the session's cluster.
@@ -70,9 +65,9 @@ func (s *session) withKeys(ctx context.Context, timeout time.Duration, f func(co
 	}
 	var endpoints []string
 	for _, host := range hosts {
-		endpoints = append(endpoints, s.gateway(host.IP()))
+		endpoints = append(endpoints, s.doors.gateway(host.IP()))
 	}
-	keys, err := openEndpoints(endpoints, dialTo(hosts), s.log, timeout)
+	keys, err := openEndpoints(endpoints, s.doors, dialTo(hosts), s.log, timeout)
 	if err != nil {
 		return err
 	}

@@ -106,14 +106,14 @@ func TestUpGrowsACluster(t *testing.T) {
 			t.Errorf("host %s is lost: %s", host.IP, host.Reason)
 		}
 	}
-	if list, err := (etcdAPI{[]netip.Addr{cluster.Host(3).IP()}, dialTo(nil)}).list(t.Context()); err != nil || len(list) != 3 {
+	if list, err := (etcdAPI{[]netip.Addr{cluster.Host(3).IP()}, doors{}, dialTo(nil)}).list(t.Context()); err != nil || len(list) != 3 {
 		t.Errorf("etcd's members are %v, %v; want 3", list, err)
 	}
 	// Any host's gateway has the key, also with the first host gone.
 	if err := cluster.Host(1).PowerOff(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	keys, err := openKeys([]Host{cluster.Host(1), cluster.Host(3)}, slog.New(slog.DiscardHandler))
+	keys, err := openKeys([]Host{cluster.Host(1), cluster.Host(3)}, doors{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +262,7 @@ func containerIDs(t *testing.T, cluster *vhost.Cluster, hosts int) []string {
 
 func putKey(t *testing.T, host netip.Addr, key, value string) {
 	t.Helper()
-	url := fmt.Sprintf("%s/v2/keys%s?value=%s", gatewayURL(host), key, value)
+	url := fmt.Sprintf("%s/v2/keys%s?value=%s", doors{}.gateway(host), key, value)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, url, http.NoBody)
 	if err != nil {
 		t.Fatal(err)

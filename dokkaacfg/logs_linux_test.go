@@ -109,7 +109,7 @@ func TestFollowLogs(t *testing.T) {
 	s.out = out
 	cmd := &logsCommand{Of: "dummy/web", Follow: true, Tail: -1}
 	s.provider = c.provider()
-	s.gateway = c.gatewayURL
+	s.doors.elsewhere = c.gatewayURL
 	c.instance(state.Ref{App: "dummy", Name: "web"}, 3, "10.101.0.2")
 	if err := cmd.Run(ctx, s); err != nil {
 		t.Errorf("it ends with %v", err)

@@ -25,13 +25,13 @@ func (i *installation) startEtcd(ctx context.Context) ([]netip.Addr, error) {
 	wanted := i.hosts[:memberCount(len(i.hosts))]
 	initial := existing.initial
 	if len(existing.on) == 0 {
-		initial = initialMembers(addresses(wanted))
+		initial = i.doors.initialMembers(addresses(wanted))
 	}
 	// Those of the first hour start together: one alone would wait for the others.
 	group, groupCtx := errgroup.WithContext(ctx)
 	var joining []Host
 	for _, host := range wanted {
-		if !slices.Contains(strings.Split(initial, ","), initialMembers([]netip.Addr{host.IP()})) && !existing.has(host) {
+		if !slices.Contains(strings.Split(initial, ","), i.doors.initialMembers([]netip.Addr{host.IP()})) && !existing.has(host) {
 			joining = append(joining, host)
 			continue
 		}
@@ -85,7 +85,7 @@ func (i *installation) existingMembers(ctx context.Context) (members, error) {
 // started, by an earlier attempt, is started only.
 func (i *installation) joinEtcd(ctx context.Context, host Host, running []netip.Addr) error {
 	var list []etcdMember
-	etcd := etcdAPI{members: running, dial: dialTo(i.hosts)}
+	etcd := etcdAPI{members: running, doors: i.doors, dial: dialTo(i.hosts)}
 	err := i.until(ctx, func(ctx context.Context) (err error) {
 		list, err = etcd.add(ctx, host.IP())
 		return err
@@ -96,7 +96,7 @@ func (i *installation) joinEtcd(ctx context.Context, host Host, running []netip.
 	var initial []string
 	for _, member := range list {
 		name := member.Name
-		if slices.Contains(member.PeerURLs, peerURL(host.IP())) {
+		if slices.Contains(member.PeerURLs, i.doors.peer(host.IP())) {
 			name = host.IP().String()
 		}
 		for _, url := range member.PeerURLs {
@@ -119,6 +119,7 @@ type etcdMember struct {
 // etcdAPI is etcd itself, at those of its members that run.
 type etcdAPI struct {
 	members []netip.Addr
+	doors   doors
 	dial    dialFunc
 }
 
@@ -128,11 +129,11 @@ func (e etcdAPI) add(ctx context.Context, host netip.Addr) ([]etcdMember, error)
 	if err != nil {
 		return nil, err
 	}
-	is := func(m etcdMember) bool { return slices.Contains(m.PeerURLs, peerURL(host)) }
+	is := func(m etcdMember) bool { return slices.Contains(m.PeerURLs, e.doors.peer(host)) }
 	if slices.ContainsFunc(list, is) {
 		return list, nil
 	}
-	body, err := json.Marshal(etcdMember{PeerURLs: []string{peerURL(host)}})
+	body, err := json.Marshal(etcdMember{PeerURLs: []string{e.doors.peer(host)}})
 	if err != nil {
 		return nil, err
 	}
@@ -157,10 +158,11 @@ func (e etcdAPI) ask(ctx context.Context, method string, body []byte, reply any)
 	// Longer than etcd itself waits for a majority.
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	client := http.Client{Transport: &http.Transport{DialContext: e.dial, DisableKeepAlives: true}}
+	client := e.doors.toEtcd(e.dial)
+	defer client.CloseIdleConnections()
 	var failures []error
 	for _, member := range e.members {
-		url := fmt.Sprintf("http://%s:2379/v2/members", member)
+		url := e.doors.member(member) + "/v2/members"
 		req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 		if err != nil {
 			return err

@@ -85,6 +85,7 @@ func (s *session) up(ctx context.Context, p *progress, scale int, images, mode s
 		p.done("the cluster's key, which its secrets are encrypted with: %s", s.secretKeyFile())
 	}
 	i := newInstallation(Installation{Cluster: s.cluster, Hosts: hosts, Images: images, SecretKey: s.secretKeyFile(), Log: s.log, AmbassadorMode: mode}, p)
+	i.doors = s.doors
 	return hosts, i.install(ctx)
 }
 
