@@ -21,6 +21,7 @@ import (
 	"github.com/dokkaa/dokkaa/dokkaacfg/hosting"
 	"github.com/dokkaa/dokkaa/dokkaacfg/remote"
 	"github.com/dokkaa/dokkaa/internal/vhost"
+	"github.com/dokkaa/dokkaa/internal/vhosttest"
 )
 
 // machines are hosts as an operator has them, and the operator's home.
@@ -40,6 +41,7 @@ func newMachines(t *testing.T, name, subnet string, n int) *machines {
 	if os.Geteuid() != 0 {
 		t.Fatal("virtual hosts need root")
 	}
+	vhosttest.Claim(t, name)
 	trees, err := vhost.MakeTrees(t.Context(), filepath.Join("..", "build", "machines"))
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 // TestInterruptedUp kills up at random points, until it has come to its end: it always goes on from
 // there, and makes what it would have made at once. Then hosts are lost and come back.
 func TestInterruptedUp(t *testing.T) {
-	m := newMachines(t, "cfgcut", "10.127.0.0/24", 3)
+	m := newMachines(t, "cfgcut", "10.120.0.0/24", 3)
 	program := filepath.Join(t.TempDir(), "dokkaacfg")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../cmd/dokkaacfg").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

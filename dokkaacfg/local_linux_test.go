@@ -20,6 +20,7 @@ import (
 
 	"github.com/dokkaa/dokkaa/internal/docker"
 	"github.com/dokkaa/dokkaa/internal/vhost"
+	"github.com/dokkaa/dokkaa/internal/vhosttest"
 )
 
 // The images that "make images" built, and the documented example.
@@ -53,6 +54,7 @@ func localCluster(t *testing.T, name, subnet string) ([]string, *vhost.Cluster) 
 	if os.Geteuid() != 0 {
 		t.Fatal("virtual hosts need root")
 	}
+	vhosttest.Claim(t, name)
 	stateDir := t.TempDir()
 	cluster, err := vhost.New(vhost.Options{Name: name, Subnet: netip.MustParsePrefix(subnet), Dir: filepath.Join(stateDir, name)})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/dokkaa/dokkaa/internal/docker"
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/vhost"
+	"github.com/dokkaa/dokkaa/internal/vhosttest"
 )
 
 const (
@@ -36,6 +37,7 @@ func newTestHost(t *testing.T) *testHost {
 	if os.Geteuid() != 0 {
 		t.Fatal("a virtual host needs root")
 	}
+	vhosttest.Claim(t, "enginetest")
 	cluster, err := vhost.New(vhost.Options{Name: "enginetest", Subnet: netip.MustParsePrefix("10.114.0.0/24"),
 		Dir: filepath.Join(t.TempDir(), "enginetest"), Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dokkaa/dokkaa/internal/vhosttest"
 )
 
 func TestNewRefusesBadOptions(t *testing.T) {
@@ -81,6 +83,7 @@ func newCluster(t *testing.T, name, subnet string) *Cluster {
 	if os.Geteuid() != 0 {
 		t.Fatal("virtual hosts need root")
 	}
+	vhosttest.Claim(t, name)
 	c, err := New(Options{
 		Name: name, Subnet: netip.MustParsePrefix(subnet),
 		Dir: filepath.Join(t.TempDir(), name), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),

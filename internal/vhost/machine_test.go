@@ -21,7 +21,7 @@ func TestMachine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newCluster(t, "vmach", "10.114.0.0/24")
+	c := newCluster(t, "vmach", "10.119.0.0/24")
 	_, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)

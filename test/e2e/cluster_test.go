@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dokkaa/dokkaa/internal/vhost"
+	"github.com/dokkaa/dokkaa/internal/vhosttest"
 )
 
 // slack is by how much the time stated for something may be exceeded here: the machine is shared.
@@ -41,6 +42,7 @@ var root = func() string {
 // an earlier run that ended uncleanly.
 func newCluster(t *testing.T, name, subnet string, scale int) *cluster {
 	t.Helper()
+	vhosttest.Claim(t, name)
 	hosts, err := vhost.New(vhost.Options{Name: name, Dir: filepath.Join("/var/lib/dokkaa", name), Subnet: netip.MustParsePrefix(subnet)})
 	if err != nil {
 		t.Fatal(err)

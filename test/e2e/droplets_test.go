@@ -16,6 +16,7 @@ import (
 
 	"github.com/dokkaa/dokkaa/internal/digitaloceantest"
 	"github.com/dokkaa/dokkaa/internal/vhost"
+	"github.com/dokkaa/dokkaa/internal/vhosttest"
 )
 
 // droplets are machines of a virtual network, for an account at DigitalOcean that is a test's own.
@@ -33,6 +34,7 @@ type droplets struct {
 
 func newDroplets(t *testing.T, name, subnet string) *droplets {
 	t.Helper()
+	vhosttest.Claim(t, name)
 	trees, err := vhost.MakeTrees(t.Context(), filepath.Join(root, "build", "machines"))
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ import (
 
 	"github.com/dokkaa/dokkaa/internal/docker"
 	"github.com/dokkaa/dokkaa/internal/vhost"
+	"github.com/dokkaa/dokkaa/internal/vhosttest"
 )
 
 const (
@@ -52,6 +53,7 @@ func newWorld(t *testing.T) *world {
 	if os.Geteuid() != 0 {
 		t.Fatal("a virtual host needs root")
 	}
+	vhosttest.Claim(t, "identity")
 	cluster, err := vhost.New(vhost.Options{Name: "identity", Subnet: netip.MustParsePrefix("10.122.0.0/24"),
 		Dir: filepath.Join(t.TempDir(), "identity"), Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
