@@ -76,7 +76,7 @@ func serveOperations(ctx context.Context, listener net.Listener, handler http.Ha
 
 // operationsHandler serves /healthz (200 while the process runs), /readyz (503 with the reason
 // while the daemon is not ready, or is ending because ctx has), Prometheus /metrics, and the daemon's
-// own Routes.
+// own Routes; and nothing to pages in a browser.
 func operationsHandler(ctx context.Context, d Daemon, registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	namespace := processNamespace()
@@ -99,7 +99,7 @@ func operationsHandler(ctx context.Context, d Daemon, registry *prometheus.Regis
 	if more, ok := d.(Routes); ok {
 		more.Routes(mux)
 	}
-	return mux
+	return withoutPages(mux)
 }
 
 // checkHealth asks the daemon at addr for /healthz. In a container whose daemon may share the address
