@@ -62,11 +62,16 @@ func daemonsOf(host netip.Addr, hosts, members []netip.Addr, key keyFile, ambass
 		conductorBinds = append(conductorBinds, key.onHost+":"+secretKeyInside+":ro")
 	}
 	return []daemonSpec{
-		{name: "gateway", env: []string{hostIP, "ETCD_ADDR=" + joinPort(members, 2379, "")}},
+		gatewayDaemon(host, members),
 		{name: "skydns", env: []string{hostIP, "ETCD_MACHINES=http://127.0.0.1:4001" + prefixComma(joinPort(others(host, hosts), gatewayPort, "http://"))}},
 		{name: "conductor", env: []string{hostIP, "ETCD_ADDR=" + joinPort(ownFirst(host, hosts), gatewayPort, "")}, binds: conductorBinds, content: key.digest},
 		ambassadorDaemon(hostIP, socket, ambassadorMode),
 	}
+}
+
+// gatewayDaemon is the gateway to the members of etcd.
+func gatewayDaemon(host netip.Addr, members []netip.Addr) daemonSpec {
+	return daemonSpec{name: "gateway", env: []string{"HOST_IP=" + host.String(), "ETCD_ADDR=" + joinPort(members, 2379, "")}}
 }
 
 const modeVariable = "AMBASSADOR_MODE"
@@ -95,19 +100,6 @@ func (d *daemonSpec) keep(env []string) {
 		if _, set := lookup(d.env, name); ok && !set {
 			d.env = append(slices.Clip(d.env), name+"="+value)
 		}
-	}
-}
-
-// memberCount is how many hosts have an etcd member: an odd number, since an even one loses its
-// majority no later and has more members that can break.
-func memberCount(hosts int) int {
-	switch {
-	case hosts < 3:
-		return 1
-	case hosts < 5:
-		return 3
-	default:
-		return 5
 	}
 }
 

@@ -41,14 +41,6 @@ func TestDaemonsOfAHost(t *testing.T) {
 	}
 }
 
-func TestMemberCount(t *testing.T) {
-	for hosts, want := range map[int]int{1: 1, 2: 1, 3: 3, 4: 3, 5: 5, 6: 5, 200: 5} {
-		if got := memberCount(hosts); got != want {
-			t.Errorf("%d hosts: %d members, want %d", hosts, got, want)
-		}
-	}
-}
-
 func TestDigestTellsWhatNeedsANewContainer(t *testing.T) {
 	base := etcdDaemon("c", addrs("10.0.0.1")[0], "a=http://a:2380", "new")
 	if again := etcdDaemon("c", addrs("10.0.0.1")[0], "a=http://a:2380,b=http://b:2380", "existing"); again.digest("id") != base.digest("id") {

@@ -48,6 +48,7 @@ func Install(ctx context.Context, o Installation) error {
 type installation struct {
 	cluster  string
 	hosts    []Host
+	leaving  []Host // hosts that are there still, but do not stay
 	engines  map[netip.Addr]*engine
 	images   string
 	key      keyFile
@@ -166,6 +167,9 @@ func (i *installation) startDaemons(ctx context.Context) error {
 		return err
 	}
 	all := addresses(i.hosts)
+	if err := i.renewGateways(ctx, members); err != nil {
+		return err
+	}
 	err = i.onEach(ctx, func(ctx context.Context, host Host) error {
 		for _, d := range daemonsOf(host.IP(), all, members, i.key, i.ambassadorMode) {
 			if err := i.run(ctx, host, d); err != nil {
@@ -196,16 +200,44 @@ func (i *installation) startDaemons(ctx context.Context) error {
 	})
 }
 
-// run runs a daemon on a host, and tells if there was anything to do.
+// renewGateways has the gateways that run ask these members, one after the other: there is always
+// one that answers.
+func (i *installation) renewGateways(ctx context.Context, members []netip.Addr) error {
+	for _, host := range i.hosts {
+		container, err := i.engines[host.IP()].find(ctx, "gateway")
+		if err != nil {
+			return fmt.Errorf("host %s: %w", host.IP(), err)
+		}
+		if container == nil || !container.State.Running {
+			continue
+		}
+		did, err := i.runDaemon(ctx, host, gatewayDaemon(host.IP(), members))
+		if err == nil && did != "" {
+			err = i.waitHealthy(ctx, host, "gateway")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run runs a daemon on a host.
 func (i *installation) run(ctx context.Context, host Host, d daemonSpec) error {
-	did, err := i.engines[host.IP()].run(ctx, d)
+	_, err := i.runDaemon(ctx, host, d)
+	return err
+}
+
+// runDaemon runs a daemon on a host, and tells what there was to do, "" for nothing.
+func (i *installation) runDaemon(ctx context.Context, host Host, d daemonSpec) (did string, err error) {
+	did, err = i.engines[host.IP()].run(ctx, d)
 	if err != nil {
-		return fmt.Errorf("run %s on host %s: %w", d.name, host.IP(), err)
+		return "", fmt.Errorf("run %s on host %s: %w", d.name, host.IP(), err)
 	}
 	if did != "" {
 		i.progress.done("host %s: %s %s", host.IP(), d.name, did)
 	}
-	return nil
+	return did, nil
 }
 
 // waitHealthy waits until a daemon says that it is healthy. The error of one that does not come

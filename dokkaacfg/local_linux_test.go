@@ -108,7 +108,7 @@ func TestUpGrowsACluster(t *testing.T) {
 			t.Errorf("host %s is lost: %s", host.IP, host.Reason)
 		}
 	}
-	if list, err := (etcdAPI{[]netip.Addr{cluster.Host(3).IP()}, doors{}, dialTo(nil)}).list(t.Context()); err != nil || len(list) != 3 {
+	if list, err := (etcdAPI{members: []netip.Addr{cluster.Host(3).IP()}}).list(t.Context()); err != nil || len(list) != 3 {
 		t.Errorf("etcd's members are %v, %v; want 3", list, err)
 	}
 	// Any host's gateway has the key, also with the first host gone.

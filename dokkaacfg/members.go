@@ -1,79 +1,72 @@
 package dokkaacfg
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
+	dockerclient "github.com/fsouza/go-dockerclient"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/dokkaa/dokkaa/dokkaacfg/membership"
+	"github.com/dokkaa/dokkaa/internal/docker"
 )
 
-// startEtcd makes sure that the first of the hosts have an etcd member each, as many as there
-// should be, and returns where members are. Members that exist stay.
+const (
+	catchUpTimeout = 5 * time.Minute // of a member that joins
+	// connectedFor is how long etcd wants members to have been connected before it takes another.
+	connectedFor = 6 * time.Second
+)
+
+// startEtcd makes etcd's members those that the hosts call for, and returns where they are.
+// It goes on from wherever an earlier call was killed: see docs/adr/0029-members-of-etcd.md.
 func (i *installation) startEtcd(ctx context.Context) ([]netip.Addr, error) {
-	existing, err := i.existingMembers(ctx)
+	found, err := i.lookForEtcd(ctx)
 	if err != nil {
 		return nil, err
 	}
-	wanted := i.hosts[:memberCount(len(i.hosts))]
-	initial := existing.initial
-	if len(existing.on) == 0 {
-		initial = i.doors.initialMembers(addresses(wanted))
-	}
-	// Those of the first hour start together: one alone would wait for the others.
-	group, groupCtx := errgroup.WithContext(ctx)
-	var joining []Host
-	for _, host := range wanted {
-		if !slices.Contains(strings.Split(initial, ","), i.doors.initialMembers([]netip.Addr{host.IP()})) && !existing.has(host) {
-			joining = append(joining, host)
-			continue
-		}
-		group.Go(func() error { return i.run(groupCtx, host, etcdDaemon(i.cluster, host.IP(), initial, "new")) })
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	members := existing.on
-	for _, host := range wanted {
-		if !existing.has(host) {
-			members = append(members, host.IP())
-		}
-	}
-	for _, host := range joining {
-		if err := i.joinEtcd(ctx, host, existing.on); err != nil {
+	if !found.formed {
+		if err := i.formEtcd(ctx, found); err != nil {
 			return nil, err
 		}
+	} else if err := i.runEtcd(ctx, found); err != nil {
+		return nil, err
 	}
-	slices.SortFunc(members, netip.Addr.Compare)
-	return members, nil
+	return i.settleMembers(ctx)
 }
 
-// members are the etcd members that hosts have.
-type members struct {
-	on      []netip.Addr
-	initial string // what the first of them were started with
+// etcdFound is what there is of etcd on the hosts.
+type etcdFound struct {
+	formed     bool // other daemons of ours run: they are started when etcd is there
+	data       map[netip.Addr]bool
+	containers map[netip.Addr]*dockerclient.Container
+	initial    string // what its first members were started with
 }
 
-func (m members) has(host Host) bool { return slices.Contains(m.on, host.IP()) }
-
-func (i *installation) existingMembers(ctx context.Context) (members, error) {
-	var found members
-	for _, host := range i.hosts {
-		container, err := i.engines[host.IP()].find(ctx, etcdName)
+func (i *installation) lookForEtcd(ctx context.Context) (etcdFound, error) {
+	found := etcdFound{data: map[netip.Addr]bool{}, containers: map[netip.Addr]*dockerclient.Container{}}
+	for _, host := range slices.Concat(i.hosts, i.leaving) {
+		engine, ip := i.engines[host.IP()], host.IP()
+		daemons, err := engine.daemons(ctx)
+		if err == nil {
+			found.formed = found.formed || len(others(etcdName, daemons)) > 0
+			found.data[ip], err = engine.hasVolume(ctx, etcdVolume)
+		}
 		if err != nil {
-			return members{}, err
+			return found, fmt.Errorf("host %s: %w", ip, err)
+		}
+		container, err := engine.find(ctx, etcdName)
+		if err != nil {
+			return found, fmt.Errorf("host %s: %w", ip, err)
 		}
 		if container == nil || !isOurs(container, etcdName) {
 			continue
 		}
-		found.on = append(found.on, host.IP())
+		found.containers[ip] = container
 		if state, _ := lookup(container.Config.Env, "ETCD_INITIAL_CLUSTER_STATE"); state == "new" {
 			found.initial, _ = lookup(container.Config.Env, initialCluster)
 		}
@@ -81,107 +74,227 @@ func (i *installation) existingMembers(ctx context.Context) (members, error) {
 	return found, nil
 }
 
-// joinEtcd adds a member to the running cluster and starts it. A member that was added but not
-// started, by an earlier attempt, is started only.
-func (i *installation) joinEtcd(ctx context.Context, host Host, running []netip.Addr) error {
-	var list []etcdMember
-	etcd := etcdAPI{members: running, doors: i.doors, dial: dialTo(i.hosts)}
-	err := i.until(ctx, func(ctx context.Context) (err error) {
-		list, err = etcd.add(ctx, host.IP())
+// formEtcd starts the first members, together: one alone would wait for the others.
+func (i *installation) formEtcd(ctx context.Context, found etcdFound) error {
+	initial := found.initial
+	if initial == "" {
+		initial = i.doors.initialMembers(addresses(i.hosts)[:membership.Count(len(i.hosts))])
+	}
+	var first []Host
+	for _, host := range i.hosts {
+		if slices.Contains(strings.Split(initial, ","), i.doors.initialMembers([]netip.Addr{host.IP()})) {
+			first = append(first, host)
+		}
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	for _, host := range first {
+		group.Go(func() error { return i.run(groupCtx, host, etcdDaemon(i.cluster, host.IP(), initial, "new")) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, host := range first {
+		if err := i.waitHealthy(ctx, host, etcdName); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runEtcd runs the members that there are as they should be: those that do not run at once, since
+// they may need each other, then the others, of which one at a time is replaced.
+func (i *installation) runEtcd(ctx context.Context, found etcdFound) error {
+	if len(found.containers) == 0 && !slices.ContainsFunc(i.hosts, func(host Host) bool { return found.data[host.IP()] }) {
+		return errors.New("the data of etcd is lost: no host has it any more. What runs goes on running. Restore it from a backup: dokkaacfg restore")
+	}
+	for _, running := range []bool{false, true} {
+		for _, host := range i.hosts {
+			container := found.containers[host.IP()]
+			if container == nil || container.State.Running != running {
+				continue
+			}
+			did, err := i.runDaemon(ctx, host, etcdDaemon(i.cluster, host.IP(), found.initial, "existing"))
+			if err == nil && running && did != "" {
+				err = i.waitHealthy(ctx, host, etcdName)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// settleMembers takes one step after the other until the members are those that there should be.
+func (i *installation) settleMembers(ctx context.Context) ([]netip.Addr, error) {
+	started := map[netip.Addr]time.Time{}
+	for {
+		view, err := i.viewMembers(ctx)
+		if err != nil {
+			return nil, err
+		}
+		step := membership.Next(view)
+		if step.Kind == membership.Done {
+			var all []netip.Addr
+			for _, m := range view.Members {
+				all = append(all, m.Host)
+			}
+			return all, nil
+		}
+		i.log.Debug("members of etcd", "step", step.String(), "members", view.Members)
+		if wait := time.Until(started[step.Host].Add(connectedFor)); step.Hasten && wait > 0 {
+			if err := pause(ctx, wait); err != nil {
+				return nil, err
+			}
+		}
+		if err := i.take(ctx, step, view); err != nil {
+			return nil, err
+		}
+		if step.Kind == membership.Start {
+			started[step.Host] = time.Now()
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// viewMembers is what the plan of the next step is made of. A member on a host that is not ours
+// belongs to whoever added it: as long as it answers it is one like the others.
+func (i *installation) viewMembers(ctx context.Context) (membership.View, error) {
+	found, err := i.lookForEtcd(ctx)
+	if err != nil {
+		return membership.View{}, err
+	}
+	v := membership.View{Hosts: addresses(i.hosts), Leaving: addresses(i.leaving), Data: found.data, Running: map[netip.Addr]bool{}}
+	for ip, container := range found.containers {
+		v.Running[ip] = container.State.Running
+	}
+	err = i.until(ctx, func(ctx context.Context) (err error) {
+		v.Members, err = i.etcd(found).list(ctx)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("add etcd member %s: %w", host.IP(), err)
+		return v, fmt.Errorf("%w\nA majority of etcd's members is needed for that. If it is lost for good: dokkaacfg recover", err)
 	}
-	var initial []string
-	for _, member := range list {
-		name := member.Name
-		if slices.Contains(member.PeerURLs, i.doors.peer(host.IP())) {
-			name = host.IP().String()
-		}
-		for _, url := range member.PeerURLs {
-			initial = append(initial, name+"="+url)
+	for _, m := range v.Members {
+		if i.engines[m.Host] == nil && m.Started && i.etcd(found).answers(ctx, m.Host) {
+			v.Hosts = append(v.Hosts, m.Host)
+			v.Data[m.Host], v.Running[m.Host] = true, true
 		}
 	}
-	if err := i.run(ctx, host, etcdDaemon(i.cluster, host.IP(), strings.Join(initial, ","), "existing")); err != nil {
+	return v, nil
+}
+
+// etcd is asked at the members on our hosts, those that stay first.
+func (i *installation) etcd(found etcdFound) etcdAPI {
+	api := etcdAPI{doors: i.doors, dial: dialTo(slices.Concat(i.hosts, i.leaving))}
+	for _, host := range slices.Concat(i.hosts, i.leaving) {
+		if container := found.containers[host.IP()]; container != nil && container.State.Running {
+			api.members = append(api.members, host.IP())
+		}
+	}
+	return api
+}
+
+// take takes a step.
+func (i *installation) take(ctx context.Context, step membership.Step, v membership.View) error {
+	found, err := i.lookForEtcd(ctx)
+	if err != nil {
 		return err
 	}
-	// The next one is added only when this one counts: until then a majority hangs on it.
-	return i.waitHealthy(ctx, host, etcdName)
-}
-
-// etcdMember is a member as etcd's v2 API shows it.
-type etcdMember struct {
-	Name     string   `json:"name"` // empty until it has been started
-	PeerURLs []string `json:"peerURLs"`
-}
-
-// etcdAPI is etcd itself, at those of its members that run.
-type etcdAPI struct {
-	members []netip.Addr
-	doors   doors
-	dial    dialFunc
-}
-
-// add adds a member, if it is not one, and returns all members.
-func (e etcdAPI) add(ctx context.Context, host netip.Addr) ([]etcdMember, error) {
-	list, err := e.list(ctx)
-	if err != nil {
-		return nil, err
-	}
-	is := func(m etcdMember) bool { return slices.Contains(m.PeerURLs, e.doors.peer(host)) }
-	if slices.ContainsFunc(list, is) {
-		return list, nil
-	}
-	body, err := json.Marshal(etcdMember{PeerURLs: []string{e.doors.peer(host)}})
-	if err != nil {
-		return nil, err
-	}
-	if err := e.ask(ctx, http.MethodPost, body, nil); err != nil {
-		return nil, err
-	}
-	list, err = e.list(ctx)
-	if err == nil && !slices.ContainsFunc(list, is) {
-		err = errors.New("etcd does not list it yet")
-	}
-	return list, err
-}
-
-func (e etcdAPI) list(ctx context.Context) ([]etcdMember, error) {
-	var reply struct{ Members []etcdMember }
-	err := e.ask(ctx, http.MethodGet, nil, &reply)
-	return reply.Members, err
-}
-
-// ask sends a request to the first member that takes it.
-func (e etcdAPI) ask(ctx context.Context, method string, body []byte, reply any) error {
-	// Longer than etcd itself waits for a majority.
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	client := e.doors.toEtcd(e.dial)
-	defer client.CloseIdleConnections()
-	var failures []error
-	for _, member := range e.members {
-		url := e.doors.member(member) + "/v2/members"
-		req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	etcd := i.etcd(found)
+	switch step.Kind {
+	case membership.Add:
+		return i.until(ctx, func(ctx context.Context) error { return etcd.addLearner(ctx, step.Host) })
+	case membership.Start:
+		return i.startMember(ctx, step, v)
+	case membership.Promote:
+		err = poll(ctx, catchUpTimeout, func(ctx context.Context) error { return etcd.promote(ctx, step) })
 		if err != nil {
+			return fmt.Errorf("%w%s", err, i.logEnd(ctx, i.host(step.Host), etcdName))
+		}
+		i.progress.done("etcd: %s is a member", step.Host)
+	case membership.Remove:
+		if err := i.until(ctx, func(ctx context.Context) error { return etcd.remove(ctx, step) }); err != nil {
 			return err
 		}
-		req.Header.Set("Content-Type", "application/json")
-		resp, err := client.Do(req)
-		if err != nil {
-			failures = append(failures, err)
-			continue
+		i.progress.done("etcd: %s is no member any more: %s", step.Host, step.Why)
+	case membership.Clear:
+		if err := i.engines[step.Host].clearEtcd(ctx); err != nil {
+			return fmt.Errorf("host %s: %w", step.Host, err)
 		}
-		defer resp.Body.Close()
-		if resp.StatusCode/100 != 2 {
-			failures = append(failures, fmt.Errorf("%s %s: %s", method, url, resp.Status))
-			continue
-		}
-		if reply == nil {
-			return nil
-		}
-		return json.NewDecoder(resp.Body).Decode(reply)
 	}
-	return errors.Join(failures...)
+	return nil
+}
+
+// startMember starts a member that etcd knows already.
+func (i *installation) startMember(ctx context.Context, step membership.Step, v membership.View) error {
+	var all []netip.Addr
+	for _, m := range v.Members {
+		if m.Started || m.Host == step.Host { // another that has not been started has no name
+			all = append(all, m.Host)
+		}
+	}
+	return i.run(ctx, i.host(step.Host), etcdDaemon(i.cluster, step.Host, i.doors.initialMembers(all), "existing"))
+}
+
+// host is the host with the address.
+func (i *installation) host(ip netip.Addr) Host {
+	all := slices.Concat(i.hosts, i.leaving)
+	return all[slices.IndexFunc(all, func(host Host) bool { return host.IP() == ip })]
+}
+
+// clearEtcd removes a member's container and its data.
+func (e *engine) clearEtcd(ctx context.Context) error {
+	container, err := e.find(ctx, etcdName)
+	if err != nil {
+		return err
+	}
+	if container != nil && isOurs(container, etcdName) {
+		if err := removeContainer(ctx, e.client, container.ID); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	err = e.client.RemoveVolumeWithOptions(dockerclient.RemoveVolumeOptions{Name: etcdVolume, Context: ctx})
+	if err != nil && !docker.IsNotFound(err) {
+		return fmt.Errorf("remove volume %s: %w", etcdVolume, err)
+	}
+	return nil
+}
+
+// hasVolume tells whether there is a volume of the name.
+func (e *engine) hasVolume(ctx context.Context, name string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	volumes, err := e.client.ListVolumes(dockerclient.ListVolumesOptions{Context: ctx})
+	if err != nil {
+		return false, fmt.Errorf("list volumes: %w", err)
+	}
+	return slices.ContainsFunc(volumes, func(v dockerclient.Volume) bool { return v.Name == name }), nil
+}
+
+// daemons are the names of our daemons that have a container, running or not.
+func (e *engine) daemons(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	containers, err := e.client.ListContainers(dockerclient.ListContainersOptions{
+		All: true, Filters: map[string][]string{"label": {daemonLabel}}, Context: ctx,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	var names []string
+	for _, c := range containers {
+		names = append(names, c.Labels[daemonLabel])
+	}
+	return names, nil
 }

@@ -33,8 +33,8 @@ func serverDefaults() []setting {
 		{"ETCD_ENABLE_V2", "true"},
 		{"ETCD_DATA_DIR", "/var/lib/etcd"},
 		{"ETCD_LOG_LEVEL", "warn"},
-		// Nobody speaks v3 here; its JSON door would be one more thing to guard.
-		{"ETCD_ENABLE_GRPC_GATEWAY", "false"},
+		// By its JSON door members are added as learners; the v2 API makes voters of them at once.
+		{"ETCD_ENABLE_GRPC_GATEWAY", "true"},
 		{"ETCD_AUTO_COMPACTION_RETENTION", "1"},
 		// The entries since the last snapshot are held in memory, and each quorum read is one:
 		// the upstream default of 100,000 is for the v3 store, whose snapshots cost more.
