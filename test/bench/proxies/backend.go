@@ -87,10 +87,13 @@ func serveBulk(l *net.TCPListener, kind int, group *sync.WaitGroup) {
 // backendLoop echoes, or answers requests, in one thread.
 type backendLoop struct {
 	kind, poll, listener int
+	// open are the connections' descriptors. A process that is being started holds copies of them for a
+	// moment, so that events of one that was closed still come: its number may be another file's by then.
+	open map[int]bool
 }
 
 func newBackendLoop(port, kind int) (*backendLoop, error) {
-	l := &backendLoop{kind: kind}
+	l := &backendLoop{kind: kind, open: map[int]bool{}}
 	var err error
 	if l.poll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, err
@@ -128,11 +131,12 @@ func (l *backendLoop) run() {
 			return
 		}
 		for _, e := range events[:max(n, 0)] {
-			if int(e.Fd) != l.listener {
-				l.serve(int(e.Fd), buffer)
-			} else if e.Events&unix.EPOLLHUP != 0 {
+			switch fd := int(e.Fd); {
+			case l.open[fd]:
+				l.serve(fd, buffer)
+			case fd == l.listener && e.Events&unix.EPOLLHUP != 0:
 				return
-			} else {
+			case fd == l.listener:
 				l.accept()
 			}
 		}
@@ -146,8 +150,9 @@ func (l *backendLoop) accept() {
 			return
 		}
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // it is a socket
+		l.open[fd] = true
 		if l.watch(fd, unix.EPOLLIN) != nil {
-			unix.Close(fd)
+			l.close(fd)
 		}
 	}
 }
@@ -158,7 +163,7 @@ func (l *backendLoop) serve(fd int, buffer []byte) {
 		return
 	}
 	if err != nil || n == 0 {
-		unix.Close(fd)
+		l.close(fd)
 		return
 	}
 	answer := buffer[:n]
@@ -166,8 +171,13 @@ func (l *backendLoop) serve(fd int, buffer []byte) {
 		answer = bytes.Repeat([]byte(httpAnswer), bytes.Count(answer, []byte("\r\n\r\n")))
 	}
 	if _, err := unix.Write(fd, answer); err != nil { // so little always fits
-		unix.Close(fd)
+		l.close(fd)
 	}
+}
+
+func (l *backendLoop) close(fd int) {
+	delete(l.open, fd)
+	unix.Close(fd)
 }
 
 // backends are endpoints of a kind, all of them the same server.

@@ -77,7 +77,11 @@ func exchangeFor(from callers, to netip.AddrPort, conns int, fresh bool, while t
 			return 0, 0, fmt.Errorf("%s does not answer", to)
 		}
 		for i := range max(n, 0) {
-			if err := x.handle(x.byFD[int(events[i].Fd)]); err != nil {
+			e := x.byFD[int(events[i].Fd)]
+			if e == nil {
+				continue // closed, see backendLoop.open
+			}
+			if err := x.handle(e); err != nil {
 				return 0, 0, err
 			}
 		}
