@@ -132,7 +132,8 @@ func TestWhatWaitWaitsFor(t *testing.T) {
 			for key, value := range test.keys {
 				keys[key] = value
 			}
-			w := waiting{ref: state.Ref{App: "a", Name: "b"}, canary: test.canary, progress: newProgress(t.Output()), since: testNow}
+			p := newProgress(t.Output())
+			w := waiting{ref: state.Ref{App: "a", Name: "b"}, canary: test.canary, progress: p, step: p.step("", "a/b"), since: testNow}
 			app := appOf(keys)
 			if test.before {
 				app.manifest.Modified, app.revisions[3] = 20, state.Revision{Modified: 20}

@@ -118,7 +118,10 @@ func (c *testCluster) run(input string, args ...string) (out string, err error) 
 	s, written := newSession(c.t, c.provider(), input)
 	s.doors.elsewhere = c.gatewayURL
 	p := newInvocation(s.in, written, written)
-	p.open = func(*invocation) (*session, error) { return s, nil }
+	p.open = func(p *invocation) (*session, error) {
+		s.out = p.out
+		return s, nil
+	}
 	err = p.execute(c.t.Context(), args)
 	return written.String(), err
 }

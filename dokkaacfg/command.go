@@ -109,8 +109,10 @@ func (p *invocation) execute(ctx context.Context, args []string) error {
 
 // run is what cobra calls for a command.
 func (p *invocation) run(command func(context.Context, *session) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, _ []string) error {
+	return func(cmd *cobra.Command, _ []string) (err error) {
 		p.started = true
+		end := p.showing(cmd)
+		defer func() { end(err) }()
 		s, err := p.open(p)
 		if err != nil {
 			return err

@@ -19,11 +19,12 @@ func newDownCommand(p *invocation) *cobra.Command {
 		Args:    exactly(), RunE: p.run(c.Run),
 	}
 	yesFlag(cmd, &c.Yes)
+	progressFlag(cmd)
 	return cmd
 }
 
 // Run removes the cluster, after it has said what goes and was told to.
-func (d *downCommand) Run(ctx context.Context, s *session) error {
+func (d *downCommand) Run(ctx context.Context, s *session) (err error) {
 	release, err := s.lock()
 	if err != nil {
 		return err
@@ -58,11 +59,12 @@ func (d *downCommand) Run(ctx context.Context, s *session) error {
 			return err
 		}
 	}
-	p := newProgress(s.out)
+	step := newProgress(s.out).step("", "remove")
+	defer func() { step.end(err) }()
 	if err := s.provider.down(ctx); err != nil {
 		return err
 	}
-	p.done("removed")
+	step.done("removed")
 	return nil
 }
 
@@ -83,6 +85,9 @@ func (s *session) sayKept(ctx context.Context) error {
 
 // confirm returns nil if the user types the word, which is what the text says.
 func (s *session) confirm(what, word string) error {
+	if _, machine := s.out.(*jsonLines); machine {
+		return usageError{"--json asks nobody: it takes --yes"}
+	}
 	fmt.Fprintf(s.out, "Type %s to remove it: ", what)
 	answer, err := bufio.NewReader(s.in).ReadString('\n')
 	if strings.TrimSpace(answer) == word {

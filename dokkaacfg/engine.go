@@ -41,8 +41,9 @@ func connect(ctx context.Context, host Host, log *slog.Logger) (*engine, error) 
 	return &engine{client: client}, nil
 }
 
-// load loads an image, unless the engine has it, and tells whether it did.
-func (e *engine) load(ctx context.Context, image imageFile) (bool, error) {
+// load loads an image, unless the engine has it, and tells whether it did; meanwhile, how much of
+// its file is sent.
+func (e *engine) load(ctx context.Context, image imageFile, sent func(n, of int64)) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	if id, err := e.imageID(ctx, image.tag); err == nil && id == image.id {
@@ -55,7 +56,12 @@ func (e *engine) load(ctx context.Context, image imageFile) (bool, error) {
 		return false, fmt.Errorf("load image %s: %w", image.tag, err)
 	}
 	defer file.Close()
-	if err := e.client.LoadImage(dockerclient.LoadImageOptions{InputStream: file, OutputStream: io.Discard, Context: ctx}); err != nil {
+	info, err := file.Stat()
+	if err != nil {
+		return false, fmt.Errorf("load image %s: %w", image.tag, err)
+	}
+	counted := &countingReader{from: file, tell: func(n int64) { sent(n, info.Size()) }}
+	if err := e.client.LoadImage(dockerclient.LoadImageOptions{InputStream: counted, OutputStream: io.Discard, Context: ctx}); err != nil {
 		return false, fmt.Errorf("load image %s: %w", image.tag, err)
 	}
 	// An engine tells of some errors only in the text that it sends meanwhile.

@@ -24,7 +24,7 @@ func TestSeveralRunTheSameDaemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, image := range images {
-		if _, err := e.load(t.Context(), image); err != nil {
+		if _, err := e.load(t.Context(), image, func(int64, int64) {}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -27,6 +27,7 @@ func newHostDrainCommand(p *invocation) *cobra.Command {
 		Example: "dokkaacfg host drain 10.101.0.2\ndokkaacfg host undrain 10.101.0.2",
 		Args:    exactly(&c.IP), ValidArgsFunction: p.completeHosts, RunE: p.run(c.Run),
 	}
+	progressFlag(cmd)
 	cmd.Flags().BoolVar(&c.Detach, "detach", false, "do not wait until the host is empty")
 	cmd.Flags().DurationVar(&c.Timeout, "timeout", 30*time.Second, "give up waiting when nothing moves for so long")
 	return cmd
@@ -38,7 +39,7 @@ const movingPatience = 10 * time.Minute
 
 // Run drains the host, and waits until it is empty.
 func (c *hostDrainCommand) Run(ctx context.Context, s *session) error {
-	return s.withKeys(ctx, writeTimeout, func(ctx context.Context, keys clusterKeys) error {
+	return s.withKeys(ctx, writeTimeout, func(ctx context.Context, keys clusterKeys) (err error) {
 		all, err := readInventory(ctx, keys)
 		if err != nil {
 			return err
@@ -60,7 +61,9 @@ func (c *hostDrainCommand) Run(ctx context.Context, s *session) error {
 			return ctx.Err()
 		case <-time.After(followInterval):
 		}
-		w := drainWatch{ip: ip, progress: p, timeout: c.Timeout, told: map[string]remainder{}}
+		step := p.step(ip, "drain")
+		defer func() { step.end(err) }()
+		w := drainWatch{ip: ip, progress: p, step: step, timeout: c.Timeout, told: map[string]remainder{}}
 		return follow(ctx, p, func(ctx context.Context) (bool, error) {
 			all, err := readInventory(ctx, keys)
 			if err != nil {
@@ -75,6 +78,7 @@ func (c *hostDrainCommand) Run(ctx context.Context, s *session) error {
 type drainWatch struct {
 	ip       string
 	progress *progress
+	step     *step
 	timeout  time.Duration
 	told     map[string]remainder // what was said last of what is left, by instance
 	changed  time.Time            // when that was last another
@@ -118,6 +122,7 @@ func (w *drainWatch) tell(left []remainder, now time.Time) {
 			w.told[r.instance] = r
 			w.changed = now
 			w.progress.done("%s", r)
+			w.step.doing("%s to go", plural(len(left), "instance", "instances"))
 		}
 	}
 	for _, instance := range slices.Sorted(maps.Keys(w.told)) {

@@ -174,7 +174,8 @@ func TestDrainEndsWhenNothingMoves(t *testing.T) {
 }
 
 func TestDrainThatIsTakenBack(t *testing.T) {
-	w := drainWatch{ip: "h1", progress: newProgress(t.Output())}
+	p := newProgress(t.Output())
+	w := drainWatch{ip: "h1", progress: p, step: p.step("h1", "drain")}
 	if _, err := w.look(newInventory(nil, nil, nil), time.Now()); err == nil || !strings.Contains(err.Error(), "took it back") {
 		t.Errorf("it says %v", err)
 	}

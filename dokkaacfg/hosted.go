@@ -206,19 +206,20 @@ func (h *hosted) clearHost(ctx context.Context, host hostedHost) error {
 }
 
 // provision makes the machine ready for our daemons.
-func (h hostedHost) provision(ctx context.Context, all []netip.Addr, keyFile string, tell func(string)) error {
+func (h hostedHost) provision(ctx context.Context, all []netip.Addr, keyFile string, doing, did func(string)) error {
 	key, err := os.ReadFile(keyFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read the cluster's key: %w", err)
 	}
-	if err := h.waitForSSH(ctx, tell); err != nil {
+	doing("connects")
+	if err := h.waitForSSH(ctx, did); err != nil {
 		return err
 	}
 	facts, err := provision.Inspect(ctx, h.remote)
 	if err != nil {
 		return err
 	}
-	return provision.Prepare(ctx, h.remote, facts, provision.Wanted{Self: h.Private, Hosts: all, SecretKey: key}, tell)
+	return provision.Prepare(ctx, h.remote, facts, provision.Wanted{Self: h.Private, Hosts: all, SecretKey: key}, doing, did)
 }
 
 // waitForSSH waits until the host lets us in: one that was just made does not do so at once. Another

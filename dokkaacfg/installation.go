@@ -103,13 +103,15 @@ func (i *installation) install(ctx context.Context) error {
 // provision makes machines of an operator's or a provider's ready.
 func (i *installation) provision(ctx context.Context) error {
 	all := addresses(i.hosts)
-	return i.onEach(ctx, func(ctx context.Context, host Host) error {
+	return i.onEach(ctx, func(ctx context.Context, host Host) (err error) {
 		machine, ok := host.(hostedHost)
 		if !ok {
 			return nil
 		}
-		err := machine.provision(ctx, all, i.key.path, func(did string) { i.progress.done("host %s: %s", machine.Name, did) })
-		if err != nil {
+		step := i.progress.step(machine.Name, "prepare")
+		defer func() { step.end(err) }()
+		doing, did := func(what string) { step.doing("%s", what) }, func(what string) { step.done("%s", what) }
+		if err := machine.provision(ctx, all, i.key.path, doing, did); err != nil {
 			return fmt.Errorf("prepare host %s: %w", machine.Name, err)
 		}
 		return nil
@@ -140,9 +142,12 @@ func (i *installation) loadImages(ctx context.Context) error {
 	}
 	var mu sync.Mutex
 	loaded := 0
-	err = i.onEach(ctx, func(ctx context.Context, host Host) error {
+	err = i.onEach(ctx, func(ctx context.Context, host Host) (err error) {
+		step := i.progress.step(host.IP().String(), "images")
+		defer func() { step.end(err) }()
 		for _, image := range images {
-			did, err := i.engines[host.IP()].load(ctx, image)
+			step.doing("%s", image.tag)
+			did, err := i.engines[host.IP()].load(ctx, image, step.sent)
 			if err != nil {
 				return fmt.Errorf("host %s: %w", host.IP(), err)
 			}
@@ -170,8 +175,11 @@ func (i *installation) startDaemons(ctx context.Context) error {
 	if err := i.renewGateways(ctx, members); err != nil {
 		return err
 	}
-	err = i.onEach(ctx, func(ctx context.Context, host Host) error {
+	err = i.onEach(ctx, func(ctx context.Context, host Host) (err error) {
+		step := i.progress.step(host.IP().String(), "start")
+		defer func() { step.end(err) }()
 		for _, d := range daemonsOf(host.IP(), all, members, i.key, i.ambassadorMode) {
+			step.doing("%s", d.name)
 			if err := i.run(ctx, host, d); err != nil {
 				return err
 			}
@@ -181,12 +189,15 @@ func (i *installation) startDaemons(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return i.onEach(ctx, func(ctx context.Context, host Host) error {
+	return i.onEach(ctx, func(ctx context.Context, host Host) (err error) {
+		step := i.progress.step(host.IP().String(), "health")
+		defer func() { step.end(err) }()
 		names := daemonNames
 		if !slices.Contains(members, host.IP()) {
 			names = others(etcdName, names)
 		}
 		for _, name := range names {
+			step.doing("%s", name)
 			err := i.waitHealthy(ctx, host, name)
 			if handsOver(name) {
 				err = i.settle(ctx, host, name, err)
@@ -195,7 +206,7 @@ func (i *installation) startDaemons(ctx context.Context) error {
 				return err
 			}
 		}
-		i.progress.done("host %s: %s are healthy", host.IP(), strings.Join(names, ", "))
+		step.done("%s are healthy", strings.Join(names, ", "))
 		return nil
 	})
 }
@@ -287,13 +298,16 @@ func (i *installation) logEnd(ctx context.Context, host Host, name string) strin
 }
 
 // waitLeases waits until every host's conductor has its lease.
-func (i *installation) waitLeases(ctx context.Context) error {
+func (i *installation) waitLeases(ctx context.Context) (err error) {
 	keys, err := openKeys(i.hosts, i.doors, i.log)
 	if err != nil {
 		return err
 	}
 	defer keys.Close()
+	step := i.progress.step("", "join")
+	defer func() { step.end(err) }()
 	for _, host := range i.hosts {
+		step.doing("host %s", host.IP())
 		key := state.HostLeaseKey(host.IP().String())
 		err := i.until(ctx, func(ctx context.Context) error {
 			_, err := keys.Get(ctx, key)
@@ -303,7 +317,7 @@ func (i *installation) waitLeases(ctx context.Context) error {
 			return fmt.Errorf("host %s does not join the cluster: %w%s", host.IP(), err, i.logEnd(ctx, host, "conductor"))
 		}
 	}
-	i.progress.done("cluster: hosts that have joined: %d", len(i.hosts))
+	step.done("cluster: hosts that have joined: %d", len(i.hosts))
 	return nil
 }
 

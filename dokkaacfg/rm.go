@@ -30,6 +30,7 @@ and the secrets and configs of the app, stay.`,
 	}
 	yesFlag(cmd, &c.Yes)
 	cmd.Flags().BoolVar(&c.Detach, "detach", false, "do not wait until the instances are gone")
+	progressFlag(cmd)
 	cmd.Flags().DurationVar(&c.Timeout, "timeout", defaultWait, "give up waiting after so long; 0 never")
 	return cmd
 }
@@ -87,8 +88,10 @@ func (i inventory) toRemove(names []string) (refs []state.Ref, err error) {
 }
 
 // wait waits until no instance is left, and tells what stays.
-func (c *rmCommand) wait(ctx context.Context, s *session, keys clusterKeys, refs []state.Ref) error {
+func (c *rmCommand) wait(ctx context.Context, s *session, keys clusterKeys, refs []state.Ref) (err error) {
 	p := newProgress(s.out)
+	step := p.step("", "remove")
+	defer func() { step.end(err) }()
 	begin := time.Now()
 	told := map[state.Ref]int{}
 	return follow(ctx, p, func(ctx context.Context) (bool, error) {
@@ -112,6 +115,7 @@ func (c *rmCommand) wait(ctx context.Context, s *session, keys clusterKeys, refs
 			told[ref] = n
 			left += n
 		}
+		step.doing("%s to go", plural(left, "instance", "instances"))
 		if left > 0 && c.Timeout > 0 && time.Since(begin) > c.Timeout {
 			return false, fmt.Errorf("after %s there is still %s; dokkaacfg ps shows which. They go as soon as they can", c.Timeout, plural(left, "instance", "instances"))
 		}

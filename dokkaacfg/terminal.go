@@ -16,7 +16,7 @@ const (
 
 // newPaint colours what goes to a terminal, unless the environment says NO_COLOR (no-color.org).
 func newPaint(out io.Writer, getenv func(string) string) paint {
-	file, isFile := out.(*os.File)
+	file, isFile := withoutScreen(out).(*os.File)
 	if !isFile || !isTerminal(file) || getenv("NO_COLOR") != "" || getenv("TERM") == "dumb" {
 		return func(_, text string) string { return text }
 	}

@@ -29,6 +29,7 @@ func newUpCommand(p *invocation) *cobra.Command {
 	cmd.Flags().StringVar(&c.Images, "images", defaultImages(), "`directory` of the images")
 	cmd.Flags().StringVar(&c.Mode, "ambassador-mode", "", "who connects containers: the ambassador (`proxy`), or the kernel what it can (kernel, auto); default as it is")
 	cmd.Flags().BoolVar(&c.Plan, "plan", false, "say what would be made and what it costs, and make nothing")
+	progressFlag(cmd)
 	givenFlags(cmd, &p.Given)
 	digitalOceanFlags(cmd, &p.DigitalOcean)
 	return cmd
@@ -72,11 +73,15 @@ func (s *session) up(ctx context.Context, p *progress, scale int, images, mode s
 	if err != nil {
 		return nil, err
 	}
+	step := p.step("", "hosts")
 	hosts, err := s.provider.up(ctx, scale, p)
+	if err == nil {
+		step.done("hosts: %s", listAddresses(hosts))
+	}
+	step.end(err)
 	if err != nil {
 		return nil, err
 	}
-	p.done("hosts: %s", listAddresses(hosts))
 	made, err := ensureSecretKey(s.secretKeyFile())
 	if err != nil {
 		return nil, err

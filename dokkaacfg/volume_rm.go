@@ -31,6 +31,7 @@ func newVolumeRmCommand(p *invocation) *cobra.Command {
 		Args:    exactly(&c.IP, &c.Volume), ValidArgsFunction: p.completeHosts, RunE: p.run(c.Run),
 	}
 	yesFlag(cmd, &c.Yes)
+	progressFlag(cmd)
 	cmd.Flags().BoolVar(&c.Force, "force", false, "on a lost host: forget the volume, so that what waits for it starts elsewhere with an empty one")
 	cmd.Flags().DurationVar(&c.Timeout, "timeout", 30*time.Second, "how long to wait until the host has removed it")
 	return cmd

@@ -42,6 +42,7 @@ func (f *waitingFlags) addCanary(cmd *cobra.Command) {
 }
 
 func (f *waitingFlags) addTimeout(cmd *cobra.Command) {
+	progressFlag(cmd)
 	cmd.Flags().DurationVar(&f.Timeout, "timeout", defaultWait, "give up waiting after so long; 0 never")
 }
 
@@ -84,7 +85,9 @@ func (f waitingFlags) wait(ctx context.Context, s *session, keys clusterKeys, re
 	p := newProgress(s.out)
 	var open []*waiting
 	for _, ref := range refs {
-		open = append(open, &waiting{ref: ref, canary: f.Canary, progress: p, since: time.Now()})
+		w := &waiting{ref: ref, canary: f.Canary, progress: p, step: p.step("", ref.String()), since: time.Now()}
+		defer w.step.end(nil)
+		open = append(open, w)
 	}
 	var failed []error
 	err := follow(ctx, p, func(ctx context.Context) (bool, error) {
@@ -99,6 +102,7 @@ func (f waitingFlags) wait(ctx context.Context, s *session, keys clusterKeys, re
 			case err != nil:
 				failed = append(failed, err)
 			}
+			open[i].step.end(err)
 			open = slices.Delete(open, i, i+1)
 		}
 		return len(open) == 0, nil
@@ -111,6 +115,7 @@ type waiting struct {
 	ref      state.Ref
 	canary   bool
 	progress *progress
+	step     *step
 	since    time.Time
 	told     string
 }
@@ -337,7 +342,8 @@ func (w *waiting) tell(app *appKeys) {
 	}
 	if text = joinText(append([]string{text}, why...)...); text != w.told {
 		w.told = text
-		w.progress.done("%s", text)
+		w.step.done("%s", text)
+		w.step.doing("%s", strings.TrimPrefix(text, w.ref.String()+": "))
 	}
 }
 

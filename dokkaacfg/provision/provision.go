@@ -43,19 +43,24 @@ var (
 	clearScript string
 )
 
-// Prepare does all the steps, and tells of each that changed something. When it returns nil, the
-// cluster's ports are closed to the world, and a Docker Engine answers.
-func Prepare(ctx context.Context, host Host, facts Facts, wanted Wanted, tell func(string)) error {
+// Prepare does all the steps, tells of each when it begins, and of those that changed something what
+// they did. When it returns nil, the cluster's ports are closed to the world, and a Docker Engine
+// answers.
+func Prepare(ctx context.Context, host Host, facts Facts, wanted Wanted, doing, did func(string)) error {
 	if err := facts.suitable(wanted.Self); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context, Host, Facts, Wanted) (string, error){installPackages, closePorts, configureEngine, keepSecretKey} {
-		did, err := step(ctx, host, facts, wanted)
+	for _, step := range []struct {
+		what string
+		do   func(context.Context, Host, Facts, Wanted) (string, error)
+	}{{"looks for packages", installPackages}, {"closes ports", closePorts}, {"looks after Docker Engine", configureEngine}, {"keeps the cluster's key", keepSecretKey}} {
+		doing(step.what)
+		what, err := step.do(ctx, host, facts, wanted)
 		if err != nil {
 			return err
 		}
-		if did != "" {
-			tell(did)
+		if what != "" {
+			did(what)
 		}
 	}
 	return nil
