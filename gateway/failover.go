@@ -11,6 +11,8 @@ import (
 	"net/http/httptrace"
 	"sync/atomic"
 	"time"
+
+	"github.com/dokkaa/dokkaa/internal/certificate"
 )
 
 // Times of a request to a member.
@@ -36,24 +38,36 @@ type unasked struct{ error }
 
 func (e unasked) Unwrap() error { return e.error }
 
-// newTransport makes the connections to the members. Connections of requests and of probes
-// are kept apart by using two of them.
-func newTransport() *http.Transport {
+// newTransport makes the connections to the members, over TLS with the certificate kept, nil for
+// none. Connections of requests and of probes are kept apart by using two of them.
+func newTransport(kept *certificate.Kept) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
-	return &http.Transport{
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dialer.DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, dialError{err}
-			}
-			return conn, nil
-		},
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, dialError{err}
+		}
+		return conn, nil
+	}
+	transport := &http.Transport{
+		DialContext:           dial,
 		MaxIdleConnsPerHost:   64,
 		IdleConnTimeout:       30 * time.Second,
 		ResponseHeaderTimeout: headerTimeout,
 		ExpectContinueTimeout: headerTimeout,
 		DisableCompression:    true, // what etcd says is passed on as it is
 	}
+	if kept != nil {
+		secure := certificate.Dialer(dial, kept.Client)
+		transport.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := secure(ctx, network, addr)
+			if err != nil {
+				return nil, unasked{err}
+			}
+			return conn, nil
+		}
+	}
+	return transport
 }
 
 type messageKey struct{}

@@ -24,6 +24,7 @@ type Gateway struct {
 	log       *slog.Logger
 	metrics   *metrics
 	access    access
+	roles     roles
 	cluster   *cluster
 	proxy     *httputil.ReverseProxy
 	own       *http.ServeMux // what is not etcd's
@@ -32,17 +33,22 @@ type Gateway struct {
 	idle      []interface{ CloseIdleConnections() }
 }
 
-// New makes the gateway. It does no I/O.
+// New makes the gateway. It reads the certificates, and does no other I/O.
 func New(settings Settings, env daemon.Env) (*Gateway, error) {
 	members, err := settings.members()
 	if err != nil {
 		return nil, err
 	}
-	requests, probes := newTransport(), newTransport()
+	own, etcd, err := settings.certificates(env.Log)
+	if err != nil {
+		return nil, err
+	}
+	requests, probes := newTransport(etcd), newTransport(etcd)
 	g := &Gateway{
 		log:     env.Log,
 		metrics: newMetrics(env.Metrics),
 		access:  newAccess(settings.GatewayHosts),
+		roles:   roles{settings.HostIP},
 		cluster: newCluster(members, probes, env.Log),
 		idle:    []interface{ CloseIdleConnections() }{requests, probes},
 	}
@@ -58,11 +64,11 @@ func New(settings Settings, env daemon.Env) (*Gateway, error) {
 	g.own.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	g.own.HandleFunc("GET /readyz", g.readyz)
 	g.own.Handle("GET /metrics", promhttp.HandlerFor(env.Metrics, promhttp.HandlerOpts{}))
-	host, conductor := newHostDoor(settings.HostIP, settings.ConductorAddr, env.Log)
-	g.host, g.idle = host, append(g.idle, conductor)
-	g.own.Handle("GET "+hostPath+"{rest...}", g.host)
+	g.host = newHostDoor(settings.HostIP, settings.ConductorAddr, own, env.Log)
+	g.idle = append(g.idle, g.host)
+	g.own.Handle(hostPath+"{rest...}", g.host)
 	for _, addr := range settings.addrs() {
-		g.entrances = append(g.entrances, newEntrance(addr, env.Log))
+		g.entrances = append(g.entrances, newEntrance(addr, own, env.Log))
 	}
 	return g, nil
 }
@@ -119,12 +125,19 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.refuse(w, r, err)
 		return
 	}
-	if _, pattern := g.own.Handler(r); pattern != "" {
-		g.own.ServeHTTP(w, r)
+	_, ours := g.own.Handler(r)
+	if ours == "" {
+		if err := checkPath(r); err != nil {
+			g.refuse(w, r, err)
+			return
+		}
+	}
+	if err := g.roles.check(r); err != nil {
+		g.refuse(w, r, err)
 		return
 	}
-	if err := checkPath(r); err != nil {
-		g.refuse(w, r, err)
+	if ours != "" {
+		g.own.ServeHTTP(w, r)
 		return
 	}
 	m, err := readMessage(w, r)

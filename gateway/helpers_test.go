@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dokkaa/dokkaa/internal/certificate"
 	"github.com/dokkaa/dokkaa/internal/daemon"
 )
 
@@ -59,6 +60,7 @@ type door struct {
 	*Gateway
 	t      *testing.T
 	url    string
+	etcd   certificate.Files
 	client *http.Client
 	stop   func()
 }
@@ -66,7 +68,12 @@ type door struct {
 // startGateway starts a gateway to the members and waits until it listens.
 func startGateway(t *testing.T, members ...string) *door {
 	t.Helper()
-	settings := Settings{GatewayAddrs: []string{"127.0.0.1:0"}, GatewayHosts: []string{"keys.test"}, EtcdAddrs: members}
+	return startGatewayWith(t, Settings{GatewayAddrs: []string{"127.0.0.1:0"}, GatewayHosts: []string{"keys.test"}, EtcdAddrs: members}, func(*Gateway) {})
+}
+
+// startGatewayWith starts a gateway after change was done to it.
+func startGatewayWith(t *testing.T, settings Settings, change func(*Gateway)) *door {
+	t.Helper()
 	if err := settings.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -75,8 +82,9 @@ func startGateway(t *testing.T, members ...string) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
+	change(g)
 	transport := &http.Transport{}
-	d := &door{Gateway: g, t: t, client: &http.Client{Transport: transport, Timeout: 2 * waitFor}}
+	d := &door{Gateway: g, t: t, etcd: settings.etcdFiles(), client: &http.Client{Transport: transport, Timeout: 2 * waitFor}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- g.Run(ctx) }()

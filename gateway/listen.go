@@ -2,13 +2,17 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/dokkaa/dokkaa/internal/certificate"
 )
 
 const (
@@ -16,18 +20,30 @@ const (
 	drainTime   = 3 * time.Second // for requests under way at the end; long polls get none
 )
 
-// entrance serves HTTP on an address that the host may get later.
+// entrance serves HTTP on an address that the host may get later: over TLS if it is one that others
+// reach, and there is a certificate.
 type entrance struct {
-	addr string
-	log  *slog.Logger
+	addr   string
+	secure *tls.Config // nil for none
+	log    *slog.Logger
 
 	mu    sync.Mutex
 	bound net.Addr
 	err   error // why it does not listen
 }
 
-func newEntrance(addr string, log *slog.Logger) *entrance {
-	return &entrance{addr: addr, log: log, err: errors.New("not listening yet")}
+func newEntrance(addr string, kept *certificate.Kept, log *slog.Logger) *entrance {
+	e := &entrance{addr: addr, log: log, err: errors.New("not listening yet")}
+	if kept != nil && !isLoopback(addr) {
+		e.secure = kept.Server()
+	}
+	return e
+}
+
+// isLoopback tells whether only the host itself gets there. A name is not trusted to mean that.
+func isLoopback(addr string) bool {
+	bound, err := netip.ParseAddrPort(addr)
+	return err == nil && bound.Addr().IsLoopback()
 }
 
 // ready says why the address is not served, nil if it is.
@@ -49,6 +65,9 @@ func (e *entrance) run(ctx context.Context, handler http.Handler) error {
 	listener := e.listen(ctx)
 	if listener == nil {
 		return nil
+	}
+	if e.secure != nil {
+		listener = tls.NewListener(listener, e.secure)
 	}
 	polls, endPolls := context.WithCancel(context.WithoutCancel(ctx))
 	defer endPolls()

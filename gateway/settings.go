@@ -3,12 +3,14 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/dokkaa/dokkaa/internal/certificate"
 	"github.com/dokkaa/dokkaa/internal/daemon"
 )
 
@@ -21,6 +23,13 @@ type Settings struct {
 	GatewayHosts  []string `name:"gateway-hosts" env:"GATEWAY_HOSTS" help:"Names that the gateway may be called by, besides localhost and any IP address."`
 	ConductorAddr string   `name:"conductor-addr" env:"CONDUCTOR_ADDR" default:"127.0.0.1:4002" help:"Where the conductor of this host answers, for /v1."`
 	EtcdAddrs     []string `name:"etcd-addr" env:"ETCD_ADDR" help:"Members of etcd, as host:port or URLs. Default: port 2379 of --host-ip."`
+
+	TLSCert string `name:"tls-cert" env:"TLS_CERT" placeholder:"FILE" help:"Certificate to show to clients, and to other hosts' gateways. With it, only loopback is served without TLS, and who asks elsewhere needs a certificate with a role. The files are read again when they change."`
+	TLSKey  string `name:"tls-key" env:"TLS_KEY" placeholder:"FILE" help:"Key of that certificate; it may be in the same file."`
+	TLSCA   string `name:"tls-ca" env:"TLS_CA" placeholder:"FILE" help:"Authorities that vouch for clients and other gateways."`
+	EtcdPem string `name:"etcd-tls-pem" env:"ETCD_TLSPEM" placeholder:"FILE" help:"Certificate to show to etcd."`
+	EtcdKey string `name:"etcd-tls-key" env:"ETCD_TLSKEY" placeholder:"FILE" help:"Key of that certificate; it may be in the same file."`
+	EtcdCA  string `name:"etcd-ca-cert" env:"ETCD_CACERT" placeholder:"FILE" help:"Authorities that vouch for etcd."`
 }
 
 // Validate says what is wrong with the settings.
@@ -38,8 +47,43 @@ func (s *Settings) Validate() error {
 			return fmt.Errorf("--gateway-addr: %w", err)
 		}
 	}
+	if files := s.files(); !files.None() {
+		if err := files.Complete(); err != nil {
+			return fmt.Errorf("--tls-cert, --tls-key, --tls-ca: %w", err)
+		}
+	}
+	if files := s.etcdFiles(); !files.None() {
+		if err := files.Complete(); err != nil {
+			return fmt.Errorf("--etcd-tls-pem, --etcd-tls-key, --etcd-ca-cert: %w", err)
+		}
+	}
 	_, err := s.members()
 	return err
+}
+
+// files are those of the gateway's own certificate.
+func (s *Settings) files() certificate.Files {
+	return certificate.Files{Cert: s.TLSCert, Key: s.TLSKey, CA: s.TLSCA}
+}
+
+// etcdFiles are those of the certificate for etcd.
+func (s *Settings) etcdFiles() certificate.Files {
+	return certificate.Files{Cert: s.EtcdPem, Key: s.EtcdKey, CA: s.EtcdCA}
+}
+
+// certificates are what the files hold, nil where none are named.
+func (s *Settings) certificates(log *slog.Logger) (own, etcd *certificate.Kept, err error) {
+	if files := s.files(); !files.None() {
+		if own, err = certificate.Read(files, log); err != nil {
+			return nil, nil, err
+		}
+	}
+	if files := s.etcdFiles(); !files.None() {
+		if etcd, err = certificate.Read(files, log); err != nil {
+			return nil, nil, fmt.Errorf("for etcd: %w", err)
+		}
+	}
+	return own, etcd, nil
 }
 
 // addrs are the addresses to listen on.
@@ -57,13 +101,17 @@ func (s *Settings) addrs() []string {
 
 // members are the URLs of the etcd members, without a path.
 func (s *Settings) members() ([]*url.URL, error) {
+	scheme := "http"
+	if s.EtcdPem != "" {
+		scheme = "https"
+	}
 	if len(s.EtcdAddrs) == 0 {
-		return []*url.URL{{Scheme: "http", Host: net.JoinHostPort(s.HostIP, "2379")}}, nil
+		return []*url.URL{{Scheme: scheme, Host: net.JoinHostPort(s.HostIP, "2379")}}, nil
 	}
 	var members []*url.URL
 	for _, addr := range s.EtcdAddrs {
 		if !strings.Contains(addr, "://") {
-			addr = "http://" + addr
+			addr = scheme + "://" + addr
 		}
 		u, err := url.Parse(addr)
 		if err != nil {

@@ -18,11 +18,25 @@ const startDeadline = 30 * time.Second
 type Cluster struct {
 	t       testing.TB
 	members []*Member
+	secure  *Authority // nil for none
 }
 
 // Start starts a cluster of new, empty members, and waits until each is healthy. The server is
 // built if that was not done yet. It fails the test where that is not possible.
 func Start(t testing.TB, members int) *Cluster {
+	t.Helper()
+	return start(t, members, nil)
+}
+
+// StartSecure is Start for members that speak TLS, and only with those whose certificate is from the
+// authority.
+func StartSecure(t testing.TB, members int) (*Cluster, *Authority) {
+	t.Helper()
+	secure := newAuthority(t)
+	return start(t, members, secure), secure
+}
+
+func start(t testing.TB, members int, secure *Authority) *Cluster {
 	t.Helper()
 	binary, err := build()
 	if err != nil {
@@ -31,7 +45,7 @@ func Start(t testing.TB, members int) *Cluster {
 	// A port that was free may be taken before etcd listens on it: then another try.
 	var failed error
 	for try := range 3 {
-		c := newCluster(t, binary, members, try)
+		c := newCluster(t, binary, members, try, secure)
 		if failed = c.start(); failed == nil {
 			t.Cleanup(c.kill)
 			return c
@@ -42,18 +56,18 @@ func Start(t testing.TB, members int) *Cluster {
 	return nil
 }
 
-func newCluster(t testing.TB, binary string, members, try int) *Cluster {
+func newCluster(t testing.TB, binary string, members, try int, secure *Authority) *Cluster {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), fmt.Sprintf("etcd-%d", try))
-	c := &Cluster{t: t}
+	c := &Cluster{t: t, secure: secure}
 	var initial []string
 	for i := range members {
 		m := &Member{
 			t: t, binary: binary, name: fmt.Sprintf("m%d", i), dir: filepath.Join(dir, fmt.Sprintf("m%d", i)),
-			client: freeAddr(t), peer: freeAddr(t),
+			client: freeAddr(t), peer: freeAddr(t), secure: secure,
 		}
 		c.members = append(c.members, m)
-		initial = append(initial, m.name+"=http://"+m.peer)
+		initial = append(initial, m.name+"="+m.peerURL())
 	}
 	for _, m := range c.members {
 		m.initial = strings.Join(initial, ",")

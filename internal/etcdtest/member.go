@@ -23,6 +23,7 @@ type Member struct {
 	t                          testing.TB
 	binary, name, dir, initial string
 	client, peer               string // host:port
+	secure                     *Authority
 
 	process *exec.Cmd
 	exited  chan struct{} // closed when the process is gone
@@ -30,7 +31,9 @@ type Member struct {
 }
 
 // URL is the member's client URL.
-func (m *Member) URL() string { return "http://" + m.client }
+func (m *Member) URL() string { return m.secure.scheme() + m.client }
+
+func (m *Member) peerURL() string { return m.secure.scheme() + m.peer }
 
 // Kill ends the server as a power cut would, and waits until it is gone.
 func (m *Member) Kill() {
@@ -86,8 +89,9 @@ func (m *Member) start() error {
 		// The tests do not survive a power cut either.
 		"--unsafe-no-fsync",
 		"--listen-client-urls", m.URL(), "--advertise-client-urls", m.URL(),
-		"--listen-peer-urls", "http://"+m.peer, "--initial-advertise-peer-urls", "http://"+m.peer,
+		"--listen-peer-urls", m.peerURL(), "--initial-advertise-peer-urls", m.peerURL(),
 		"--initial-cluster", m.initial, "--initial-cluster-token", m.initial)
+	m.process.Args = append(m.process.Args, m.secure.flags()...)
 	m.process.Env = []string{"PATH=" + os.Getenv("PATH")} // no ETCD_* of the user's
 	m.process.Stdout, m.process.Stderr = m.log, m.log
 	// The server ends with the test even if that is killed.
@@ -143,7 +147,7 @@ func (m *Member) leads() bool {
 
 // ask gets a path of the server, and decodes its JSON into answer, which may be nil.
 func (m *Member) ask(path string, answer any) error {
-	client := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: m.secure.client()}}
 	resp, err := client.Get(m.URL() + path)
 	if err != nil {
 		return err
