@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dokkaa/dokkaa/internal/vhosttest"
 )
 
 // TestInterruptedUp kills up at random points, until it has come to its end: it always goes on from
@@ -44,8 +46,9 @@ func TestInterruptedUp(t *testing.T) {
 		}
 	}
 	m.call("apply", "-f", manifests)
+	m.openDoor()
 	m.crawls()
-	m.isClosed()
+	m.isClosed(vhosttest.AllPorts())
 
 	// One host after the other, by a reboot of its own and by a power cut, then all at once.
 	m.on(m.machines[0], "systemctl reboot --no-block")
@@ -66,7 +69,7 @@ func TestInterruptedUp(t *testing.T) {
 		}
 	}
 	m.crawls()
-	m.isClosed()
+	m.isClosed(vhosttest.AllPorts())
 
 	// Killed while it takes the cluster down, it does so all the same.
 	for range 3 {

@@ -35,12 +35,17 @@ func ensureNamespace(ctx context.Context, name string) error {
 // inNamespace runs f with its operating system thread in the named network namespace: sockets
 // that f itself makes belong to it for good.
 func inNamespace(name string, f func() error) error {
+	return inNamespaceOf(filepath.Join(namespaceDir, name), f)
+}
+
+// inNamespaceOf is inNamespace for one that a file stands for.
+func inNamespaceOf(name string, f func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		// Never unlocked: the thread ends with the goroutine, nobody else gets it.
 		runtime.LockOSThread()
 		result <- func() error {
-			file, err := os.Open(filepath.Join(namespaceDir, name))
+			file, err := os.Open(name)
 			if err != nil {
 				return fmt.Errorf("enter network namespace: %w", err)
 			}
