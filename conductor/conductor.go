@@ -51,12 +51,17 @@ type Conductor struct {
 	id       string                 // of this process
 }
 
-// New makes a conductor, or, with settings.Firewall, the firewall alone. It does no I/O.
+// New makes a conductor, or, with settings.Firewall, the firewall alone. It reads its certificate, and does
+// no other I/O.
 func New(settings Settings, env daemon.Env) (daemon.Daemon, error) {
 	if err := settings.validate(); err != nil {
 		return nil, err
 	}
-	st, err := store.New(store.Options{Endpoints: settings.EtcdAddr, Log: env.Log, ClusterKey: state.ClusterKey, Metrics: env.Metrics})
+	secure, err := settings.tls(env.Log)
+	if err != nil {
+		return nil, err
+	}
+	st, err := store.New(store.Options{Endpoints: settings.EtcdAddr, TLS: secure, Log: env.Log, ClusterKey: state.ClusterKey, Metrics: env.Metrics})
 	if err != nil {
 		return nil, fmt.Errorf("ETCD_ADDR: %w", err)
 	}

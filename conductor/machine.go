@@ -86,10 +86,15 @@ func newMachine(settings Settings, cluster func() string, log *slog.Logger) (mac
 // ensureFirewall has the firewall kept by a container that may: ours is started without
 // CAP_NET_ADMIN, and needs it for nothing else.
 func ensureFirewall(ctx context.Context, e *engine.Engine, settings Settings) error {
+	env := []string{"HOST_IP=" + settings.HostIP, "ETCD_ADDR=" + strings.Join(settings.EtcdAddr, ","),
+		"PORT_RANGE=" + settings.PortRange, "HTTP_ADDR=" + firewallHTTPAddr,
+		"GOGC=50"} // it does little: less memory for hardly any time
+	files := []string{settings.TLSPem, settings.TLSKey, settings.CACert}
+	if settings.TLSPem != "" {
+		env = append(env, "ETCD_TLSPEM="+settings.TLSPem, "ETCD_TLSKEY="+settings.TLSKey, "ETCD_CACERT="+settings.CACert)
+	}
 	err := e.EnsureHelper(ctx, engine.Helper{Name: "dokkaa-firewall", Args: []string{"--firewall"}, CapAdd: []string{"NET_ADMIN"},
-		Env: []string{"HOST_IP=" + settings.HostIP, "ETCD_ADDR=" + strings.Join(settings.EtcdAddr, ","),
-			"PORT_RANGE=" + settings.PortRange, "HTTP_ADDR=" + firewallHTTPAddr,
-			"GOGC=50"}}) // it does little: less memory for hardly any time
+		Env: env, Files: files})
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,15 @@
 package conductor
 
 import (
+	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
 
+	"github.com/dokkaa/dokkaa/internal/certificate"
 	"github.com/dokkaa/dokkaa/internal/daemon"
 )
 
@@ -17,6 +20,9 @@ type Settings struct {
 	PublicIP      string   `name:"public-ip" env:"PUBLIC_IP" help:"Address of this host where host_ports are published beside HOST_IP. Default: all its addresses."`
 	DockerHost    string   `name:"docker-host" env:"DOCKER_HOST" default:"unix:///var/run/docker.sock" help:"Docker Engine of this host."`
 	EtcdAddr      []string `name:"etcd-addr" env:"ETCD_ADDR" default:"http://127.0.0.1:4001" help:"Where etcd's keys are, host:port or URLs, the preferred first; the host's own gateway."`
+	TLSPem        string   `name:"tls-pem" env:"ETCD_TLSPEM" placeholder:"FILE" help:"Certificate to show to etcd, or to its gateways on other hosts. The files are read again when they change."`
+	TLSKey        string   `name:"tls-key" env:"ETCD_TLSKEY" placeholder:"FILE" help:"Key of that certificate; it may be in the same file."`
+	CACert        string   `name:"ca-cert" env:"ETCD_CACERT" placeholder:"FILE" help:"Authorities that vouch for etcd or its gateways."`
 	HostLabels    string   `name:"host-labels" env:"HOST_LABELS" help:"Labels of this host: zone=a,disk=ssd."`
 	PortRange     string   `name:"port-range" env:"PORT_RANGE" default:"10000:10100" help:"Ports of the ambassador that containers may reach."`
 	SecretKeyFile string   `name:"secret-key-file" env:"SECRET_KEY_FILE" default:"/etc/dokkaa/secret.key" help:"File with the key that the cluster's secrets are encrypted with. Only containers with secrets need it."`
@@ -49,6 +55,19 @@ func (s *Settings) validate() error {
 	}
 	_, err := s.ports()
 	return err
+}
+
+// tls is how to talk to the gateways of other hosts, nil if no file says.
+func (s *Settings) tls(log *slog.Logger) (func() *tls.Config, error) {
+	files := certificate.Files{Cert: s.TLSPem, Key: s.TLSKey, CA: s.CACert}
+	if files.None() {
+		return nil, nil
+	}
+	kept, err := certificate.Read(files, log)
+	if err != nil {
+		return nil, fmt.Errorf("ETCD_TLSPEM, ETCD_TLSKEY, ETCD_CACERT: %w", err)
+	}
+	return kept.Client, nil
 }
 
 func isHostAddress(text string) bool {

@@ -47,6 +47,14 @@ func (d doors) url(host netip.Addr, port uint16) string {
 	return d.scheme() + "://" + netip.AddrPortFrom(host, port).String()
 }
 
+// toKeys is d.keys as a store takes it.
+func (d doors) toKeys() func() *tls.Config {
+	if d.keys == nil {
+		return nil
+	}
+	return func() *tls.Config { return d.keys }
+}
+
 // toEtcd returns a client of the members of etcd. The caller closes its idle connections.
 func (d doors) toEtcd(dial dialFunc) *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: dial, TLSClientConfig: d.etcd.Clone()}}

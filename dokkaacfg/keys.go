@@ -37,7 +37,7 @@ func openKeys(hosts []Host, d doors, log *slog.Logger) (*store.Store, error) {
 
 func openEndpoints(endpoints []string, d doors, dial dialFunc, log *slog.Logger, timeout time.Duration) (*store.Store, error) {
 	keys, err := store.New(store.Options{
-		Endpoints: endpoints, TLS: d.keys, Dial: dial, Log: log,
+		Endpoints: endpoints, TLS: d.toKeys(), Dial: dial, Log: log,
 		// A person waits: a host that is down costs this much, once.
 		TryTimeout: time.Second, Timeout: timeout,
 	})

@@ -2,15 +2,16 @@ package skydns
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/dokkaa/dokkaa/internal/certificate"
 	"github.com/dokkaa/dokkaa/internal/daemon"
 	"github.com/dokkaa/dokkaa/skydns/answer"
 	"github.com/dokkaa/dokkaa/skydns/forward"
@@ -191,29 +192,17 @@ func mailbox(address string) string {
 	return dns.CanonicalName(strings.Replace(address, "@", ".", 1))
 }
 
-// tls is how to talk to etcd, nil if no file says.
-func (s *Settings) tls() (*tls.Config, error) {
-	if s.TLSKey == "" && s.TLSPem == "" && s.CACert == "" {
+// tls is how to talk to etcd, nil if no file says. Files that change are read again.
+func (s *Settings) tls(log *slog.Logger) (func() *tls.Config, error) {
+	files := certificate.Files{Cert: s.TLSPem, Key: s.TLSKey, CA: s.CACert}
+	if files.None() {
 		return nil, nil
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if s.TLSKey != "" || s.TLSPem != "" {
-		pair, err := tls.LoadX509KeyPair(s.TLSPem, s.TLSKey)
-		if err != nil {
-			return nil, fmt.Errorf("read tls-pem and tls-key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
+	kept, err := certificate.Read(files, log)
+	if err != nil {
+		return nil, fmt.Errorf("tls-pem, tls-key, ca-cert: %w", err)
 	}
-	if s.CACert != "" {
-		pem, err := os.ReadFile(s.CACert)
-		if err != nil {
-			return nil, fmt.Errorf("read ca-cert: %w", err)
-		}
-		if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read ca-cert: %s has no certificate", s.CACert)
-		}
-	}
-	return c, nil
+	return kept.Client, nil
 }
 
 // systemNameservers are the nameservers of the file, none if it cannot be read.

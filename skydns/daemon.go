@@ -67,7 +67,7 @@ func documentKey(settings *Settings) string {
 }
 
 func newStore(settings *Settings, options store.Options) (*store.Store, error) {
-	tls, err := settings.tls()
+	tls, err := settings.tls(options.Log)
 	if err != nil {
 		return nil, err
 	}

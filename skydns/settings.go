@@ -2,6 +2,7 @@ package skydns
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"reflect"
 	"strings"
@@ -100,7 +101,7 @@ func (s *Settings) Validate() error {
 	if len(s.Question) > 2 || len(s.Question) > 0 && !s.Check {
 		return fmt.Errorf("unexpected argument %s", s.Question[0])
 	}
-	if _, err := s.tls(); err != nil {
+	if _, err := s.tls(slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}
 	_, err := s.config()

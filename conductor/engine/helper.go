@@ -10,6 +10,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 
 	dockerclient "github.com/fsouza/go-dockerclient"
 
@@ -25,6 +26,8 @@ type Helper struct {
 	Args   []string
 	Env    []string
 	CapAdd []string
+	// Files are paths in our own container that it has, too, where they are in what is mounted there.
+	Files []string
 }
 
 // Labels of a helper: it is replaced when what it was made from changed.
@@ -70,7 +73,7 @@ func (e *Engine) EnsureHelper(ctx context.Context, helper Helper) error {
 		Name:    helper.Name,
 		Context: ctx,
 		Config:  &dockerclient.Config{Image: self.Image, Cmd: helper.Args, Env: helper.Env, Labels: labels},
-		HostConfig: &dockerclient.HostConfig{NetworkMode: "host", CapAdd: helper.CapAdd, RestartPolicy: dockerclient.AlwaysRestart(),
+		HostConfig: &dockerclient.HostConfig{NetworkMode: "host", CapAdd: helper.CapAdd, Binds: bindsOf(self, helper.Files), RestartPolicy: dockerclient.AlwaysRestart(),
 			LogConfig: logConfig},
 	})
 	if err != nil {
@@ -80,6 +83,21 @@ func (e *Engine) EnsureHelper(ctx context.Context, helper Helper) error {
 		return fmt.Errorf("start container %s: %w", helper.Name, err)
 	}
 	return nil
+}
+
+// bindsOf are the binds of a container that hold the files.
+func bindsOf(c *dockerclient.Container, files []string) (binds []string) {
+	if c.HostConfig == nil {
+		return nil
+	}
+	for _, bind := range c.HostConfig.Binds {
+		parts := strings.Split(bind, ":")
+		holds := func(file string) bool { return len(parts) > 1 && strings.HasPrefix(file, parts[1]+"/") }
+		if slices.ContainsFunc(files, holds) {
+			binds = append(binds, bind)
+		}
+	}
+	return binds
 }
 
 func asMade(c *dockerclient.Container, helper Helper, labels map[string]string) bool {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	dockerclient "github.com/fsouza/go-dockerclient"
 )
 
 func TestContainerIn(t *testing.T) {
@@ -22,5 +24,15 @@ func TestContainerIn(t *testing.T) {
 		if got != test.want || test.want == "" && !errors.Is(err, ErrNoContainer) || test.want != "" && err != nil {
 			t.Errorf("%s: %q, %v, want %q", name, got, err, test.want)
 		}
+	}
+}
+
+func TestHelperHasItsFiles(t *testing.T) {
+	t.Parallel()
+	own := &dockerclient.Container{HostConfig: &dockerclient.HostConfig{Binds: []string{
+		"/var/run/docker.sock:/var/run/docker.sock", "/etc/dokkaa/tls/conductor:/etc/dokkaa/tls:ro", "/etc/dokkaa/secret.key:/etc/dokkaa/secret.key:ro"}}}
+	got := bindsOf(own, []string{"/etc/dokkaa/tls/conductor.pem", "/etc/dokkaa/tls/ca.pem", ""})
+	if len(got) != 1 || got[0] != "/etc/dokkaa/tls/conductor:/etc/dokkaa/tls:ro" {
+		t.Errorf("the helper has %q", got)
 	}
 }

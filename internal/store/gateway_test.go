@@ -79,7 +79,7 @@ func TestHTTPSWantsACertificateThatWeTrust(t *testing.T) {
 	t.Cleanup(server.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
-	trusting := open(t, []string{server.Listener.Addr().String()}, func(o *Options) { o.TLS = &tls.Config{RootCAs: roots} })
+	trusting := open(t, []string{server.Listener.Addr().String()}, func(o *Options) { o.TLS = func() *tls.Config { return &tls.Config{RootCAs: roots} } })
 	if n, err := trusting.Get(t.Context(), "/a"); err != nil || n.Value != "1" {
 		t.Errorf("got %+v, %v", n, err)
 	}

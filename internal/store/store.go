@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dokkaa/dokkaa/internal/certificate"
 )
 
 // Options are what a Store is made of. Only Endpoints are required.
@@ -29,7 +31,9 @@ type Options struct {
 	// as the others; the one that answered last is asked first.
 	Endpoints []string
 	Log       *slog.Logger
-	TLS       *tls.Config // for https endpoints, and makes https of those without a scheme
+	// TLS is asked how to speak it for each connection to an https endpoint. It makes https of those
+	// without a scheme.
+	TLS func() *tls.Config
 	// Dial connects to an endpoint that this machine does not reach by itself; nil for the usual way.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Username and Password are shown to etcd, where it knows users.
@@ -166,7 +170,7 @@ func parseEndpoint(address string, secure bool) (string, error) {
 
 // newTransport speaks HTTP/1.1, one request at a time and connection: an abandoned long poll
 // costs its connection, and nobody else's.
-func newTransport(secure *tls.Config, dial func(ctx context.Context, network, addr string) (net.Conn, error)) *http.Transport {
+func newTransport(secure func() *tls.Config, dial certificate.DialFunc) *http.Transport {
 	dialer := net.Dialer{
 		Timeout: 2 * time.Second,
 		// A host that is gone ends its long polls after 5 s.
@@ -177,12 +181,14 @@ func newTransport(secure *tls.Config, dial func(ctx context.Context, network, ad
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	return &http.Transport{
+	transport := &http.Transport{
 		DialContext:         dial, // and no proxy from the environment
-		TLSClientConfig:     secure.Clone(),
-		TLSHandshakeTimeout: 2 * time.Second,
 		Protocols:           protocols,
 		MaxIdleConnsPerHost: 16,
 		IdleConnTimeout:     time.Minute,
 	}
+	if secure != nil {
+		transport.DialTLSContext = certificate.Dialer(dial, secure)
+	}
+	return transport
 }

@@ -73,12 +73,12 @@ func TestEndpointForms(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		in, want string
-		tls      *tls.Config
+		tls      func() *tls.Config
 	}{
 		{"10.0.0.1:4001", "http://10.0.0.1:4001", nil},
 		{" [fd00::1]:4001 ", "http://[fd00::1]:4001", nil},
 		{"http://h:4001/", "http://h:4001", nil},
-		{"h:4001", "https://h:4001", new(tls.Config)},
+		{"h:4001", "https://h:4001", func() *tls.Config { return new(tls.Config) }},
 	}
 	for _, tt := range tests {
 		s, err := New(Options{Endpoints: []string{tt.in}, TLS: tt.tls})
