@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dokkaa/dokkaa/ambassador/handover"
+	"github.com/dokkaa/dokkaa/internal/handover"
 	"github.com/dokkaa/dokkaa/ambassador/identity"
 	"github.com/dokkaa/dokkaa/ambassador/ledger"
 	"github.com/dokkaa/dokkaa/ambassador/names"

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/dokkaa/dokkaa/ambassador/handover"
+	"github.com/dokkaa/dokkaa/internal/handover"
 	"github.com/dokkaa/dokkaa/ambassador/relay"
 )
 

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/dokkaa/dokkaa/ambassador/handover"
+	"github.com/dokkaa/dokkaa/internal/handover"
 )
 
 const (

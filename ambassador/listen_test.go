@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dokkaa/dokkaa/ambassador/handover"
+	"github.com/dokkaa/dokkaa/internal/handover"
 )
 
 // bridge is an address that comes and goes.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"github.com/dokkaa/dokkaa/ambassador/handover"
+	"github.com/dokkaa/dokkaa/internal/handover"
 )
 
 // The listeners are what an ambassador hands over to the next: a handover.Server.

@@ -97,6 +97,14 @@ func (c *cluster) isLost(now condition, failures int, err error) bool {
 	return false
 }
 
+// asked tells whether every member was asked, or one of them is healthy.
+func (c *cluster) asked() bool {
+	return c.hasHealthy() || !slices.ContainsFunc(c.members, func(m *member) bool {
+		_, err := m.state()
+		return errors.Is(err, errNotAsked)
+	})
+}
+
 func (c *cluster) hasHealthy() bool {
 	return slices.ContainsFunc(c.members, func(m *member) bool {
 		condition, _ := m.state()

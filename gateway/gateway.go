@@ -11,12 +11,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dokkaa/dokkaa/internal/daemon"
+	"github.com/dokkaa/dokkaa/internal/handover"
 )
 
 // Gateway is the daemon.
@@ -30,6 +32,8 @@ type Gateway struct {
 	own       *http.ServeMux // what is not etcd's
 	host      *hostDoor
 	entrances []*entrance
+	sockets   *handover.Sockets
+	post      *handover.Post
 	idle      []interface{ CloseIdleConnections() }
 }
 
@@ -67,11 +71,33 @@ func New(settings Settings, env daemon.Env) (*Gateway, error) {
 	g.host = newHostDoor(settings.HostIP, settings.ConductorAddr, own, env.Log)
 	g.idle = append(g.idle, g.host)
 	g.own.Handle(hostPath+"{rest...}", g.host)
+	g.sockets = handover.NewSockets(g.wants)
 	for _, addr := range settings.addrs() {
-		g.entrances = append(g.entrances, newEntrance(addr, own, env.Log))
+		g.entrances = append(g.entrances, newEntrance(addr, g.sockets, own, env.Log))
 	}
+	g.post = handover.New(handover.Settings{Name: settings.post(), Server: g.sockets, Ready: g.couldServe, Log: env.Log})
 	return g, nil
 }
+
+// wants tells whether an entrance listens with a socket that another gateway had.
+func (g *Gateway) wants(name handover.Name) bool {
+	return name.Kind == handover.TCP && slices.ContainsFunc(g.entrances, func(e *entrance) bool {
+		addr, err := resolve(e.addr)
+		return err == nil && handover.SamePlace(addr, name.Addr)
+	})
+}
+
+// couldServe says why another gateway had better go on: we have not asked the members yet. That none
+// of them is healthy is no reason, it will be the same there.
+func (g *Gateway) couldServe() error {
+	if g.cluster.asked() {
+		return nil
+	}
+	return errors.New("members of etcd are not asked yet")
+}
+
+// Turn waits until this gateway serves, and returns a context that ends when another does.
+func (g *Gateway) Turn(ctx context.Context) (context.Context, error) { return g.post.Turn(ctx) }
 
 // Ready says why requests cannot be served now, nil if they can.
 func (g *Gateway) Ready() error {
@@ -96,16 +122,23 @@ func (g *Gateway) Addrs() []net.Addr {
 // Run serves until ctx ends, then lets requests under way finish for a moment.
 func (g *Gateway) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
+	// Another gateway that is about to take over does so first.
+	serving, end := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error {
+		defer end()
+		g.post.Run(ctx)
+		return nil
+	})
 	for _, e := range g.entrances {
-		group.Go(func() error { return e.run(ctx, g) })
+		group.Go(func() error { return e.run(serving, g) })
 	}
 	group.Go(func() error {
-		g.cluster.run(ctx)
+		g.cluster.run(serving)
 		return nil
 	})
 	// A long poll has no end of its own that a shutdown could wait for.
 	group.Go(func() error {
-		<-ctx.Done()
+		<-serving.Done()
 		g.host.end()
 		for _, m := range g.cluster.members {
 			m.cut(true, errEnding)
@@ -113,6 +146,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return nil
 	})
 	err := group.Wait()
+	g.sockets.Close()
 	for _, transport := range g.idle {
 		transport.CloseIdleConnections()
 	}

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/dokkaa/dokkaa/internal/handover"
 	"time"
 )
 
@@ -230,7 +232,7 @@ func TestAnAddressThatIsNotThereYetIsAwaited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := newEntrance(taken.Addr().String(), nil, startGateway(t, "127.0.0.1:1").log)
+	e := newEntrance(taken.Addr().String(), handover.Alone(), nil, startGateway(t, "127.0.0.1:1").log)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- e.run(ctx, http.NotFoundHandler()) }()

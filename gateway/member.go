@@ -42,11 +42,13 @@ type pending struct {
 	cut  context.CancelCauseFunc
 }
 
+var errNotAsked = errors.New("not asked yet")
+
 func newMember(u *url.URL) *member {
 	return &member{
 		url:       u,
 		condition: away,
-		err:       errors.New("not asked yet"),
+		err:       errNotAsked,
 		since:     time.Now(),
 		pending:   make(map[*pending]struct{}),
 	}

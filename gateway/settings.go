@@ -22,6 +22,7 @@ type Settings struct {
 	GatewayAddrs  []string `name:"gateway-addr" env:"GATEWAY_ADDR" help:"Addresses to listen on; one that the host does not have yet is waited for. Default: port 4001 of --host-ip and of 127.0.0.1."`
 	GatewayHosts  []string `name:"gateway-hosts" env:"GATEWAY_HOSTS" help:"Names that the gateway may be called by, besides localhost and any IP address."`
 	ConductorAddr string   `name:"conductor-addr" env:"CONDUCTOR_ADDR" default:"127.0.0.1:4002" help:"Where the conductor of this host answers, for /v1."`
+	Handover      string   `name:"handover" env:"HANDOVER" default:"dokkaa-gateway" hidden:"" help:"Gateways that listen at the same addresses take over from each other if they have the same name here; for tests."`
 	EtcdAddrs     []string `name:"etcd-addr" env:"ETCD_ADDR" help:"Members of etcd, as host:port or URLs. Default: port 2379 of --host-ip."`
 
 	TLSCert string `name:"tls-cert" env:"TLS_CERT" placeholder:"FILE" help:"Certificate to show to clients, and to other hosts' gateways. With it, only loopback is served without TLS, and who asks elsewhere needs a certificate with a role. The files are read again when they change."`
@@ -97,6 +98,15 @@ func (s *Settings) addrs() []string {
 	}
 	slices.Sort(addrs)
 	return slices.Compact(addrs)
+}
+
+// post is the name by which gateways know each other that listen at the same addresses, "" if nobody
+// is to take over.
+func (s *Settings) post() string {
+	if s.Handover == "" {
+		return ""
+	}
+	return s.Handover + "/" + strings.Join(s.addrs(), ",")
 }
 
 // members are the URLs of the etcd members, without a path.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dokkaa/dokkaa/internal/certificate"
 	"github.com/dokkaa/dokkaa/internal/daemon"
+	"github.com/dokkaa/dokkaa/internal/handover"
 	"github.com/dokkaa/dokkaa/skydns/answer"
 	"github.com/dokkaa/dokkaa/skydns/forward"
 	"github.com/dokkaa/dokkaa/skydns/limit"
@@ -28,6 +29,7 @@ type Config struct {
 	CertFile    string
 	KeyFile     string
 	Passed      []*os.File           // sockets that systemd opened
+	Sockets     *handover.Sockets    // to hand over to another process; nil: there is none
 	Nameservers []netip.AddrPort     // none: never ask others
 	Rotate      bool                 // do not always begin with the first nameserver
 	Timeout     time.Duration        // of one question to a nameserver

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"reflect"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dokkaa/dokkaa/internal/daemon"
+	"github.com/dokkaa/dokkaa/internal/handover"
 	"github.com/dokkaa/dokkaa/internal/state"
 	"github.com/dokkaa/dokkaa/internal/store"
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,6 +38,8 @@ type configured struct {
 	metrics  prometheus.Gatherer
 	passed   []*os.File             // sockets that systemd opened
 	server   atomic.Pointer[Server] // nil before the first
+	sockets  *handover.Sockets
+	post     *handover.Post
 }
 
 // LameDuck is how long the server goes on answering when it is told to end.
@@ -53,13 +55,30 @@ func NewDaemon(settings *Settings, env daemon.Env) (daemon.Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &configured{
+	c := &configured{
 		settings: settings, key: documentKey(settings),
 		store: st, mirror: st.NewMirrorWithDirs("/" + strings.Trim(settings.PathPrefix, "/")),
 		log: env.Log.With("component", "skydns"), registry: env.Metrics,
 		metrics: env.Metrics, passed: passed,
-	}, nil
+	}
+	c.sockets = handover.NewSockets(func(name handover.Name) bool {
+		server := c.server.Load()
+		return server != nil && server.wants(name)
+	})
+	c.post = handover.New(handover.Settings{Name: settings.post(), Server: c.sockets, Ready: c.couldServe, Log: c.log})
+	return c, nil
 }
+
+// couldServe says why another server had better go on answering.
+func (c *configured) couldServe() error {
+	if server := c.server.Load(); server != nil {
+		return server.hasRecords()
+	}
+	return errNoSettings
+}
+
+// Turn waits until this server answers, and returns a context that ends when another does.
+func (c *configured) Turn(ctx context.Context) (context.Context, error) { return c.post.Turn(ctx) }
 
 // documentKey is the key of the settings in etcd.
 func documentKey(settings *Settings) string {
@@ -87,22 +106,29 @@ func (c *configured) Run(ctx context.Context) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return c.mirror.Run(ctx) })
+	// Another server that is about to take over does so first.
+	serving, end := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error {
+		defer end()
+		c.post.Run(ctx)
+		return nil
+	})
+	group.Go(func() error { return c.mirror.Run(serving) })
 	if c.settings.PrometheusPort != "" {
-		group.Go(func() error {
-			return serveMetrics(ctx, net.JoinHostPort("", c.settings.PrometheusPort), c.settings.PrometheusPath, c.metrics)
-		})
+		group.Go(func() error { return c.serveMetrics(serving) })
 	}
 	group.Go(func() error {
-		for ctx.Err() == nil {
+		for serving.Err() == nil {
 			var err error
-			if config, value, err = c.serve(ctx, config, value); err != nil {
+			if config, value, err = c.serve(serving, config, value); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	return group.Wait()
+	err = group.Wait()
+	c.sockets.Close()
+	return err
 }
 
 // Ready says why the server cannot answer now.
@@ -110,8 +136,10 @@ func (c *configured) Ready() error {
 	if server := c.server.Load(); server != nil {
 		return server.Ready()
 	}
-	return errors.New("settings were not read yet")
+	return errNoSettings
 }
+
+var errNoSettings = errors.New("settings were not read yet")
 
 // document reads the settings in etcd, empty if there are none.
 func (c *configured) document(ctx context.Context) (string, error) {
@@ -133,6 +161,7 @@ func (c *configured) config(value string) (Config, error) {
 		c.log.Warn("settings in etcd have fields that mean nothing", "key", c.key, "fields", unknown)
 	}
 	config, err := merged.config()
+	config.Sockets = c.sockets
 	if err == nil && merged.Systemd {
 		if config.Passed = c.passed; len(c.passed) == 0 {
 			return config, errors.New("systemd passed no sockets")

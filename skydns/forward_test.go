@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dokkaa/dokkaa/internal/handover"
 	"github.com/miekg/dns"
 )
 
@@ -20,7 +21,7 @@ func startUpstream(t *testing.T, handle func(w dns.ResponseWriter, query *dns.Ms
 	t.Helper()
 	var sockets sockets
 	eventually(t, func() (err error) { // what is free for TCP may not be for UDP
-		sockets, err = bind(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+		sockets, err = bindLoopback(t)
 		return err
 	})
 	u := &fakeUpstream{addr: sockets.addr()}
@@ -49,6 +50,13 @@ func startUpstream(t *testing.T, handle func(w dns.ResponseWriter, query *dns.Ms
 	return u
 }
 
+// bindLoopback binds sockets that nobody else keeps.
+func bindLoopback(t *testing.T) (sockets, error) {
+	from := handover.Alone()
+	defer from.Close()
+	return bind(t.Context(), from, netip.MustParseAddrPort("127.0.0.1:0"))
+}
+
 // respond replies with one A record for whatever was asked.
 func respond(w dns.ResponseWriter, query *dns.Msg) {
 	reply := new(dns.Msg).SetReply(query)
@@ -71,7 +79,7 @@ func hang(dns.ResponseWriter, *dns.Msg) {}
 // closedPort is an address where nobody listens.
 func closedPort(t *testing.T) netip.AddrPort {
 	t.Helper()
-	sockets, err := bind(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+	sockets, err := bindLoopback(t)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dokkaa/dokkaa/internal/handover"
 	"github.com/dokkaa/dokkaa/skydns/tcp"
 	"github.com/dokkaa/dokkaa/skydns/udp"
 	"golang.org/x/sync/errgroup"
@@ -22,10 +23,14 @@ import (
 // bound is tried again.
 const lookInterval = time.Second
 
-// listener serves DNS at one endpoint whenever that can be bound: not before its interface
-// has an address, and no longer than it has.
+// errResting is why a server listens nowhere that has handed its sockets over.
+var errResting = errors.New("another process serves")
+
+// listener serves DNS at one endpoint whenever that can be bound, in the turns of this process: not
+// before its interface has an address, and no longer than it has.
 type listener struct {
 	endpoint    Endpoint
+	sockets     *handover.Sockets
 	passed      *os.File         // the socket to serve, instead of one at the endpoint
 	certificate *tcp.Certificate // speak TLS, over TCP only
 	handler     udp.Handler
@@ -42,14 +47,32 @@ func (l *listener) run(ctx context.Context) {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		if err := l.serve(ctx); err != nil {
-			l.setDown(err)
+		err := l.takeTurn(ctx)
+		if err == nil {
+			continue // another process's turn, or the end
 		}
+		l.setDown(err)
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
 		}
 	}
+}
+
+// takeTurn waits until this process serves, and answers until another does or ctx ends.
+func (l *listener) takeTurn(ctx context.Context) error {
+	turn, end, err := l.sockets.Turn(ctx)
+	if err != nil {
+		return nil // ctx ended
+	}
+	defer end()
+	if err := l.serve(turn); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bound, l.err = netip.AddrPort{}, errResting
+	return nil
 }
 
 // name is what the listener is called in logs.
@@ -93,8 +116,12 @@ func (l *listener) serve(ctx context.Context) error {
 	}
 	sockets, err := l.open(ctx, addr)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
+	defer l.sockets.Leave(sockets.addr())
 	l.setUp(sockets.addr())
 	group, ctx := errgroup.WithContext(ctx)
 	serve := func(server interface{ Serve(context.Context) error }, socket io.Closer) {
@@ -115,7 +142,7 @@ func (l *listener) serve(ctx context.Context) error {
 		if l.certificate != nil {
 			streams = tls.NewListener(streams, l.certificate.Config())
 		}
-		serve(&tcp.Server{Listener: streams, Handler: l.handler, Log: l.log, Limits: tcp.DefaultLimits()}, sockets.tcp)
+		serve(&tcp.Server{Listener: streams, Handler: l.handler, Log: l.log, Limits: tcp.DefaultLimits(), Relieved: l.sockets.Resting}, sockets.tcp)
 	}
 	group.Go(func() error { return l.watch(ctx, addr) })
 	if err := group.Wait(); !errors.Is(err, context.Canceled) {
@@ -130,10 +157,10 @@ func (l *listener) open(ctx context.Context, addr netip.AddrPort) (sockets, erro
 	case l.passed != nil:
 		return reopen(l.passed)
 	case l.certificate != nil:
-		tcp, err := bindTCP(ctx, addr)
+		tcp, err := l.sockets.ListenTCP(ctx, addr)
 		return sockets{tcp: tcp}, err
 	}
-	return bind(ctx, addr)
+	return bind(ctx, l.sockets, addr)
 }
 
 // watch returns an error when the endpoint has another address, and nil when ctx ends.
@@ -173,35 +200,26 @@ func (s sockets) addr() netip.AddrPort {
 
 // bind binds both sockets. For port 0 the system chooses one, several times if need be, since what
 // is free for one protocol may be taken for the other.
-func bind(ctx context.Context, addr netip.AddrPort) (sockets, error) {
+func bind(ctx context.Context, from *handover.Sockets, addr netip.AddrPort) (sockets, error) {
 	const attempts = 20
 	for n := 1; ; n++ {
-		bound, err := bindBoth(ctx, addr)
+		bound, err := bindBoth(ctx, from, addr)
 		if err == nil || addr.Port() != 0 || n == attempts {
 			return bound, err
 		}
 	}
 }
 
-func bindBoth(ctx context.Context, addr netip.AddrPort) (sockets, error) {
-	tcp, err := bindTCP(ctx, addr)
+func bindBoth(ctx context.Context, from *handover.Sockets, addr netip.AddrPort) (sockets, error) {
+	tcp, err := from.ListenTCP(ctx, addr)
 	if err != nil {
 		return sockets{}, err
 	}
-	chosen := tcp.Addr().(*net.TCPAddr).AddrPort().Port()
-	var config net.ListenConfig
-	udp, err := config.ListenPacket(ctx, "udp", netip.AddrPortFrom(addr.Addr(), chosen).String())
+	bound := tcp.Addr().(*net.TCPAddr).AddrPort()
+	udp, err := from.ListenUDP(ctx, netip.AddrPortFrom(addr.Addr(), bound.Port()))
 	if err != nil {
+		from.Leave(bound)
 		return sockets{}, errors.Join(err, tcp.Close())
 	}
-	return sockets{udp: udp.(*net.UDPConn), tcp: tcp}, nil
-}
-
-func bindTCP(ctx context.Context, addr netip.AddrPort) (*net.TCPListener, error) {
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", addr.String())
-	if err != nil {
-		return nil, err
-	}
-	return listener.(*net.TCPListener), nil
+	return sockets{udp: udp, tcp: tcp}, nil
 }

@@ -110,7 +110,7 @@ func TestInterfaceThatComesAndGoes(t *testing.T) {
 }
 
 func TestAddressInUseIsTriedAgain(t *testing.T) {
-	taken, err := bind(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+	taken, err := bindLoopback(t)
 	if err != nil {
 		t.Fatal(err)
 	}

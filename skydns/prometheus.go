@@ -6,11 +6,35 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
+
+// metricsAgain is how often to try an address that another process has not left yet.
+const metricsAgain = 100 * time.Millisecond
+
+// serveMetrics serves the metrics where SkyDNS has them, in the turns of this process, until ctx ends.
+func (c *configured) serveMetrics(ctx context.Context) error {
+	addr := net.JoinHostPort("", c.settings.PrometheusPort)
+	for {
+		turn, end, err := c.sockets.Turn(ctx)
+		if err != nil {
+			return nil // ctx ended
+		}
+		err = serveMetrics(turn, addr, c.settings.PrometheusPath, c.metrics)
+		end()
+		if err != nil && (!errors.Is(err, syscall.EADDRINUSE) || c.post.Name == "") {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(metricsAgain):
+		}
+	}
+}
 
 // serveMetrics serves the metrics where SkyDNS has them, until ctx ends.
 func serveMetrics(ctx context.Context, addr, path string, metrics prometheus.Gatherer) error {

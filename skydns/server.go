@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
+	"github.com/dokkaa/dokkaa/internal/handover"
 	"github.com/dokkaa/dokkaa/skydns/answer"
 	"github.com/dokkaa/dokkaa/skydns/cookie"
 	"github.com/dokkaa/dokkaa/skydns/forward"
@@ -78,8 +80,11 @@ func New(config Config, source Source, log *slog.Logger, registry prometheus.Reg
 
 // listen fills in where the server listens.
 func (s *Server) listen() error {
+	if s.config.Sockets == nil {
+		s.config.Sockets = handover.Alone()
+	}
 	add := func(l *listener) {
-		l.handler, l.lookup, l.log = s, interfaceAddr, s.log
+		l.handler, l.sockets, l.lookup, l.log = s, s.config.Sockets, interfaceAddr, s.log
 		s.listeners = append(s.listeners, l)
 	}
 	for _, endpoint := range s.config.Listen {
@@ -120,11 +125,8 @@ func (s *Server) Run(ctx context.Context) error {
 // store that is lost later leaves the last records, and an address that is still missing the
 // others.
 func (s *Server) Ready() error {
-	if s.records.Load() == nil {
-		if err := s.source.Snapshot().Err; err != nil {
-			return fmt.Errorf("records were not read yet: %w", err)
-		}
-		return errors.New("records were not read yet")
+	if err := s.hasRecords(); err != nil {
+		return err
 	}
 	if len(s.Addrs()) > 0 {
 		return nil
@@ -136,6 +138,28 @@ func (s *Server) Ready() error {
 		}
 	}
 	return fmt.Errorf("no address is bound: %w", errors.Join(reasons...))
+}
+
+// hasRecords says why nothing could be answered at any address.
+func (s *Server) hasRecords() error {
+	if s.records.Load() != nil {
+		return nil
+	}
+	if err := s.source.Snapshot().Err; err != nil {
+		return fmt.Errorf("records were not read yet: %w", err)
+	}
+	return errors.New("records were not read yet")
+}
+
+// wants tells whether an endpoint is where another server had the socket.
+func (s *Server) wants(name handover.Name) bool {
+	return slices.ContainsFunc(s.listeners, func(l *listener) bool {
+		if l.passed != nil || l.certificate != nil && name.Kind != handover.TCP {
+			return false
+		}
+		addr, err := l.endpoint.resolve(l.lookup)
+		return err == nil && handover.SamePlace(addr, name.Addr)
+	})
 }
 
 // Addrs are the addresses that are bound now, each for UDP and TCP.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +35,7 @@ type Settings struct {
 	DoTCert string   `name:"dot-cert" env:"SKYDNS_DOT_CERT" placeholder:"FILE" help:"Certificate for --dot-addr. It is read again when it changes."`
 	DoTKey  string   `name:"dot-key" env:"SKYDNS_DOT_KEY" placeholder:"FILE" help:"Key of that certificate."`
 
+	Handover     string        `name:"handover" env:"HANDOVER" default:"dokkaa-skydns" hidden:"" help:"Servers that listen at the same addresses take over from each other if they have the same name here; for tests."`
 	LameDuckTime time.Duration `name:"lame-duck" env:"SKYDNS_LAME_DUCK" default:"1s" help:"How long the server goes on answering after it was told to end, while /readyz says so."`
 
 	Domain     string        `name:"domain" env:"SKYDNS_DOMAIN" default:"skydns.local." help:"Domain to answer for."`
@@ -77,6 +79,16 @@ type Settings struct {
 
 // Bridge is the interface of the containers' network, which the conductor makes.
 const Bridge = "dokkaa"
+
+// post is the name by which servers know each other that listen at the same addresses, "" if nobody
+// is to take over. Where the system chooses a port, nobody else has it.
+func (s *Settings) post() string {
+	addrs := append(s.withDefaults().Addr, s.DoTAddr...)
+	if s.Handover == "" || s.Systemd || slices.ContainsFunc(addrs, func(addr string) bool { return strings.HasSuffix(addr, ":0") }) {
+		return ""
+	}
+	return s.Handover + "/" + strings.Join(addrs, ",")
+}
 
 // AfterApply notes where the settings come from. The command line's parser calls it.
 func (s *Settings) AfterApply(parsed *kong.Context) error {

@@ -2,7 +2,6 @@ package skydns
 
 import (
 	"net"
-	"net/netip"
 	"os"
 	"strconv"
 	"testing"
@@ -27,7 +26,7 @@ func TestPassedSockets(t *testing.T) {
 }
 
 func TestPassedSocketsAreServed(t *testing.T) {
-	bound, err := bind(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+	bound, err := bindLoopback(t)
 	if err != nil {
 		t.Fatal(err)
 	}

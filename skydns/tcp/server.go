@@ -33,6 +33,8 @@ func DefaultLimits() Limits {
 const (
 	// drainTime is how long queries in hand may take when serving ends. It is more than any takes.
 	drainTime = 5 * time.Second
+	// lingerTime is how long connections are read from after another process has begun to accept.
+	lingerTime = 2 * time.Second
 	// acceptPause is how long accepting rests after it failed, as it does without descriptors.
 	acceptPause = 50 * time.Millisecond
 )
@@ -43,6 +45,9 @@ type Server struct {
 	Handler  dns.Handler
 	Log      *slog.Logger
 	Limits   Limits
+	// Relieved, if there is one, tells when serving ends whether another process accepts from now on:
+	// clients then have a while to go over to it by themselves.
+	Relieved func() bool
 
 	started     time.Time
 	mu          sync.Mutex
@@ -130,6 +135,9 @@ func (s *Server) evict() bool {
 
 // drain has all connections read no more, and waits until their queries are answered.
 func (s *Server) drain() {
+	if s.Relieved != nil && s.Relieved() && s.endWithin(lingerTime) {
+		return
+	}
 	s.mu.Lock()
 	for c := range s.connections {
 		c.finish()
@@ -144,6 +152,21 @@ func (s *Server) drain() {
 	})
 	defer timer.Stop()
 	s.serving.Wait()
+}
+
+// endWithin waits until all connections have ended, and tells whether they have in that time.
+func (s *Server) endWithin(patience time.Duration) bool {
+	ended := make(chan struct{})
+	go func() {
+		s.serving.Wait() // as drain does, in the end
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return true
+	case <-time.After(patience):
+		return false
+	}
 }
 
 // clientOf is what counts as one client: an IPv4 address, or the /64 that a host of IPv6 has.

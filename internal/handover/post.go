@@ -103,10 +103,10 @@ func (p *Post) Run(ctx context.Context) {
 		if heir == nil {
 			return
 		}
-		p.Log.Info("another ambassador has taken over; open connections go on until this one is stopped")
+		p.Log.Info("another process has taken over; open connections go on until this one is stopped")
 		heir.wait(ctx)
 		if place = p.claim(ctx); place != nil {
-			p.Log.Warn("the ambassador that had taken over is gone; this one goes on")
+			p.Log.Warn("the process that had taken over is gone; this one goes on")
 			serve(nil)
 		}
 	}
@@ -144,7 +144,7 @@ func (p *Post) begin(ctx context.Context, serve func([]Socket) []Name) (place *n
 		pause(ctx, look)
 	}
 	if ctx.Err() == nil {
-		p.Log.Warn("listeners are not taken over; this ambassador serves beside whoever does now", "err", err)
+		p.Log.Warn("listeners are not taken over; this process serves beside whoever does now", "err", err)
 		serve(nil)
 	}
 	return nil, nil
@@ -178,9 +178,9 @@ func (p *Post) succeed(ctx context.Context, serve func([]Socket) []Name) (*line,
 		return nil, errors.Join(err, conn.Close())
 	}
 	taken := serve(sockets)
-	p.Log.Info("accepting with the listeners of another ambassador", "given", len(sockets), "taken", len(taken))
+	p.Log.Info("accepting with the listeners of another process", "given", len(sockets), "taken", len(taken))
 	if err := l.say(message{Say: sayServing, Sockets: taken}); err != nil {
-		p.Log.Warn("the ambassador before cannot be told", "err", err) // which hears no more, either
+		p.Log.Warn("the process before cannot be told", "err", err) // which hears no more, either
 	}
 	return l, nil
 }
@@ -198,7 +198,7 @@ func (p *Post) takePost(before *line) *net.UnixListener {
 		place, err = sockets[0].post()
 	}
 	if err != nil {
-		p.Log.Warn("the ambassador before does not say that it has stopped accepting", "err", err)
+		p.Log.Warn("the process before does not say that it has stopped accepting", "err", err)
 	}
 	return place
 }
@@ -211,7 +211,7 @@ func (p *Post) await(ctx context.Context, l *line) error {
 			return nil
 		}
 		if !told {
-			p.Log.Info("another ambassador serves until this one could", "err", why)
+			p.Log.Info("another process serves until this one could", "err", why)
 		}
 		if err := l.SetReadDeadline(time.Now().Add(look)); err != nil {
 			return err
@@ -251,7 +251,7 @@ func (p *Post) claim(ctx context.Context) *net.UnixListener {
 			return place
 		}
 		if !told {
-			p.Log.Info("waiting for the post of this host's ambassador", "err", err)
+			p.Log.Info("waiting for the post", "err", err)
 			told = true
 		}
 		pause(ctx, claimAgain)

@@ -138,7 +138,7 @@ func (h *holding) bequeath(l *line) error {
 	h.won(l)
 	h.post.endTurn()
 	if err := h.retire(l); err != nil {
-		h.post.Log.Warn("the ambassador that had taken over is gone", "err", err) // which wait sees, too
+		h.post.Log.Warn("the process that had taken over is gone", "err", err) // which wait sees, too
 	}
 	return l.SetDeadline(time.Time{})
 }
