@@ -121,7 +121,9 @@ func (l *listener) serve(ctx context.Context) error {
 		}
 		return err
 	}
-	defer l.sockets.Leave(sockets.addr())
+	leave := func() { l.sockets.Leave(sockets.addr()) }
+	defer leave()
+	defer context.AfterFunc(ctx, leave)() // at once: nobody new is to wait for what is in hand
 	l.setUp(sockets.addr())
 	group, ctx := errgroup.WithContext(ctx)
 	serve := func(server interface{ Serve(context.Context) error }, socket io.Closer) {
