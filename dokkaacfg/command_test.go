@@ -62,6 +62,7 @@ func (f *fakeProvider) prepare(context.Context, *progress) error           { ret
 func (f *fakeProvider) maxScale() int                                      { return 3 }
 func (f *fakeProvider) up(context.Context, int, *progress) ([]Host, error) { return f.existing, nil }
 func (f *fakeProvider) hosts(context.Context) ([]Host, error)              { return f.existing, nil }
+func (f *fakeProvider) remove(context.Context, Host) error                 { return nil }
 func (f *fakeProvider) leftovers(context.Context) (left []string, _ error) { return f.left, nil }
 func (f *fakeProvider) down(context.Context) error                         { f.downs++; return f.downErr }
 

@@ -29,9 +29,12 @@ func newHostDrainCommand(p *invocation) *cobra.Command {
 	}
 	progressFlag(cmd)
 	cmd.Flags().BoolVar(&c.Detach, "detach", false, "do not wait until the host is empty")
-	cmd.Flags().DurationVar(&c.Timeout, "timeout", 30*time.Second, "give up waiting when nothing moves for so long")
+	cmd.Flags().DurationVar(&c.Timeout, "timeout", drainTimeout, "give up waiting when nothing moves for so long")
 	return cmd
 }
+
+// drainTimeout is how long one waits for something to move at all.
+const drainTimeout = 30 * time.Second
 
 // movingPatience is how long one waits for what is on its way without a sign of it: a large image
 // takes its time, and so do connections that end.

@@ -105,6 +105,21 @@ func (h *hosted) asHosts(found []hosting.Host) []Host {
 	return all
 }
 
+// remove removes a host, or what is ours on it. One that is not reached is forgotten all the same:
+// its operator was told.
+func (h *hosted) remove(ctx context.Context, host Host) error {
+	machine, ok := host.(hostedHost)
+	if !ok {
+		return fmt.Errorf("host %s is not one of %s", host.IP(), h.what)
+	}
+	if h.stay && machine.remote.Connect(ctx) == nil {
+		if err := h.clearHost(ctx, machine); err != nil {
+			return err
+		}
+	}
+	return h.Remove(ctx, machine.Name)
+}
+
 // close ends the connections to the hosts.
 func (h *hosted) close() {
 	h.mu.Lock()

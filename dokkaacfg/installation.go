@@ -28,7 +28,7 @@ const (
 type Installation struct {
 	Cluster string // name
 	Hosts   []Host
-	Images  string // directory
+	Images  string // directory; "" takes those that the hosts have
 	// SecretKey is the file of the key that the cluster's secrets are encrypted with, here and on
 	// each of the hosts, unless they are reached over SSH; "" for none.
 	SecretKey string
@@ -78,12 +78,8 @@ func (i *installation) install(ctx context.Context) error {
 	if err := i.provision(ctx); err != nil {
 		return err
 	}
-	for _, host := range i.hosts {
-		engine, err := connect(ctx, host, i.log)
-		if err != nil {
-			return err
-		}
-		i.engines[host.IP()] = engine
+	if err := i.connect(ctx); err != nil {
+		return err
 	}
 	if err := i.key.read(); err != nil {
 		return err
@@ -91,13 +87,27 @@ func (i *installation) install(ctx context.Context) error {
 	if err := i.refuseForeign(ctx); err != nil {
 		return err
 	}
-	if err := i.loadImages(ctx); err != nil {
-		return err
+	if i.images != "" {
+		if err := i.loadImages(ctx); err != nil {
+			return err
+		}
 	}
 	if err := i.startDaemons(ctx); err != nil {
 		return err
 	}
 	return i.waitLeases(ctx)
+}
+
+// connect connects to the hosts' engines.
+func (i *installation) connect(ctx context.Context) error {
+	for _, host := range slices.Concat(i.hosts, i.leaving) {
+		engine, err := connect(ctx, host, i.log)
+		if err != nil {
+			return err
+		}
+		i.engines[host.IP()] = engine
+	}
+	return nil
 }
 
 // provision makes machines of an operator's or a provider's ready.
@@ -214,7 +224,7 @@ func (i *installation) startDaemons(ctx context.Context) error {
 // renewGateways has the gateways that run ask these members, one after the other: there is always
 // one that answers.
 func (i *installation) renewGateways(ctx context.Context, members []netip.Addr) error {
-	for _, host := range i.hosts {
+	for _, host := range slices.Concat(i.hosts, i.leaving) {
 		container, err := i.engines[host.IP()].find(ctx, "gateway")
 		if err != nil {
 			return fmt.Errorf("host %s: %w", host.IP(), err)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/dokkaa/dokkaa/internal/vhost"
 )
@@ -44,11 +45,18 @@ func (v virtualHosts) up(ctx context.Context, scale int, _ *progress) ([]Host, e
 	if err != nil {
 		return nil, err
 	}
-	// All of them, or after a restart of the machine some would be missing.
+	// All of them, or after a restart of the machine some would be missing; and the lowest free
+	// numbers, as those of hosts that were removed are.
+	var numbers []int
 	for _, host := range existing {
-		scale = max(scale, host.Number())
+		numbers = append(numbers, host.Number())
 	}
-	if err := v.cluster.Up(ctx, scale); err != nil {
+	for n := 1; len(numbers) < scale; n++ {
+		if !slices.Contains(numbers, n) {
+			numbers = append(numbers, n)
+		}
+	}
+	if err := v.cluster.UpHosts(ctx, numbers); err != nil {
 		return nil, err
 	}
 	return v.hosts(ctx)
@@ -64,6 +72,14 @@ func (v virtualHosts) hosts(context.Context) ([]Host, error) {
 		hosts = append(hosts, host)
 	}
 	return hosts, nil
+}
+
+func (v virtualHosts) remove(ctx context.Context, host Host) error {
+	found, ok := host.(*vhost.Host)
+	if !ok {
+		return fmt.Errorf("host %s is not a virtual one", host.IP())
+	}
+	return found.Destroy(ctx)
 }
 
 func (v virtualHosts) leftovers(ctx context.Context) ([]string, error) {

@@ -222,6 +222,12 @@ func (i *installation) take(ctx context.Context, step membership.Step, v members
 		}
 		i.progress.done("etcd: %s is a member", step.Host)
 	case membership.Remove:
+		// A gateway that knows only members that go would have nobody to ask.
+		if len(step.Left) > 0 {
+			if err := i.renewGateways(ctx, step.Left); err != nil {
+				return err
+			}
+		}
 		if err := i.until(ctx, func(ctx context.Context) error { return etcd.remove(ctx, step) }); err != nil {
 			return err
 		}

@@ -78,6 +78,10 @@ func (o *ownEngine) dir() string { return o.keep }
 
 func (o *ownEngine) maxScale() int { return 1 }
 
+func (o *ownEngine) remove(context.Context, Host) error {
+	return errors.New("this machine is the cluster's only host; dokkaacfg down removes the cluster")
+}
+
 func (o *ownEngine) up(context.Context, int, *progress) ([]Host, error) { return []Host{o}, nil }
 
 func (o *ownEngine) hosts(ctx context.Context) ([]Host, error) {

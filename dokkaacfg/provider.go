@@ -29,6 +29,9 @@ type provider interface {
 	up(ctx context.Context, scale int, p *progress) ([]Host, error)
 	// hosts returns those that exist, running or not.
 	hosts(ctx context.Context) ([]Host, error)
+	// remove removes a host with all that is on it, whether or not it runs; where hosts outlive the
+	// cluster, all that is ours. One that is gone is no error.
+	remove(ctx context.Context, host Host) error
 	// leftovers names everything that down would remove.
 	leftovers(ctx context.Context) ([]string, error)
 	// down removes the hosts and all that is on them, in whatever state they are.

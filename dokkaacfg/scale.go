@@ -15,19 +15,31 @@ import (
 
 type scaleCommand struct {
 	Changes []string
+	Remove  []string // hosts
+	Images  string
+	Yes     bool
 	waitingFlags
 }
 
 func newScaleCommand(p *invocation) *cobra.Command {
 	c := new(scaleCommand)
 	cmd := &cobra.Command{
-		Use: "scale <app>/<name>=<n>...", Short: "Set the number of instances, until the manifest's own is changed",
-		Long: `Set the number of instances of containers, beside the manifest, which stays as it is, and wait until they are there.
+		Use: "scale (<hosts> | <app>/<name>=<n>...)", Short: "Set the number of hosts; or of instances, until the manifest's own is changed",
+		Long: `With a number: add hosts, as up --scale does, or take some away. A host that goes is drained first; what cannot move is
+said before anything is done. Interrupted, the same command goes on, and with the old number it takes the hosts back.
+
+Else: set the number of instances of containers, beside the manifest, which stays as it is, and wait until they are there.
 It holds until a manifest comes whose own scale is another. With the manifest's number it is undone.`,
-		Example: "dokkaacfg scale dummy/nginx=3\ndokkaacfg scale dummy/nginx=3 dummy/crawler=0",
+		Example: "dokkaacfg scale 4\ndokkaacfg scale 3 --remove=10.101.0.2\ndokkaacfg scale dummy/nginx=3\ndokkaacfg scale dummy/nginx=3 dummy/crawler=0",
 		Args:    oneOrMore(&c.Changes), ValidArgsFunction: p.completeContainers, RunE: p.run(c.Run),
 	}
 	c.waitingFlags.add(cmd)
+	flags := cmd.Flags()
+	flags.StringArrayVar(&c.Remove, "remove", nil, "`host` that goes, by its address or name; may be repeated; default those that came last")
+	flags.StringVar(&c.Images, "images", defaultImages(), "`directory` of the images for new hosts")
+	yesFlag(cmd, &c.Yes)
+	givenFlags(cmd, &p.Given)
+	digitalOceanFlags(cmd, &p.DigitalOcean)
 	return cmd
 }
 
@@ -51,8 +63,11 @@ func parseScaleChange(text string) (c scaleChange, err error) {
 	return c, nil
 }
 
-// Run overrides the scale of manifests. One that cannot be does not hinder the others.
+// Run sets the number of hosts, or overrides the scale of manifests. A manifest that cannot be does not hinder the others.
 func (c *scaleCommand) Run(ctx context.Context, s *session) error {
+	if hosts, err := strconv.Atoi(c.Changes[0]); err == nil && len(c.Changes) == 1 {
+		return c.scaleHosts(ctx, s, hosts)
+	}
 	var changes []scaleChange
 	for _, text := range c.Changes {
 		change, err := parseScaleChange(text)

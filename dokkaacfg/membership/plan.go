@@ -48,6 +48,8 @@ type Step struct {
 	Why  string
 	// Hasten says that there are two members with a vote as long as what follows takes.
 	Hasten bool
+	// Left are the members that are left when one goes that serves until then, sorted.
+	Left []netip.Addr
 }
 
 func (s Step) String() string { return fmt.Sprintf("%s %s: %s", s.Kind, s.Host, s.Why) }
@@ -67,7 +69,7 @@ func Count(hosts int) int {
 
 // Next is the step that brings etcd nearer to what the hosts call for.
 func Next(v View) Step {
-	wanted := v.wanted()
+	wanted := v.Wanted()
 	for _, step := range []func(wanted []netip.Addr) Step{v.removeLost, v.removeLearner, v.start, v.promote, v.add, v.removeVoter, v.clear} {
 		if s := step(wanted); s.Kind != Done {
 			return s
@@ -76,8 +78,8 @@ func Next(v View) Step {
 	return Step{}
 }
 
-// wanted are the hosts that should have a member: those that have one already come first.
-func (v View) wanted() []netip.Addr {
+// Wanted are the hosts that should have a member: those that have one already come first.
+func (v View) Wanted() []netip.Addr {
 	var voters, learners, others []netip.Addr
 	for _, host := range v.Hosts {
 		switch m := v.on(host); {
@@ -173,7 +175,8 @@ func (v View) add(wanted []netip.Addr) Step {
 func (v View) removeVoter(wanted []netip.Addr) Step {
 	for _, m := range slices.Backward(v.Members) {
 		if !slices.Contains(wanted, m.Host) {
-			return Step{Kind: Remove, Host: m.Host, ID: m.ID, Why: "it is not wanted any more"}
+			return Step{Kind: Remove, Host: m.Host, ID: m.ID, Why: "it is not wanted any more",
+				Left: slices.SortedFunc(slices.Values(wanted), netip.Addr.Compare)}
 		}
 	}
 	return Step{}

@@ -22,7 +22,11 @@ const (
 	EventsDir    = "/dokkaa/events"       // Events, each under a key that etcd numbers
 	SecretsDir   = "/dokkaa/secrets"      // <app>/<name>/<version>
 	ConfigsDir   = "/dokkaa/configs"      // <app>/<name>/<version>
+	LeavingDir   = "/dokkaa/leaving"      // hosts, by address, that are on their way out of the cluster
 )
+
+// LeavingKey is the key that says that the operator is taking the host out of the cluster.
+func LeavingKey(ip string) string { return LeavingDir + "/" + ip }
 
 // Ref names a container of an application.
 type Ref struct {

@@ -118,8 +118,19 @@ func (c *Cluster) MachineIP() netip.Addr { return offset(c.subnet.Addr(), 254) }
 // Up makes what the cluster lacks: the network, and hosts 1 to n with a Docker Engine that
 // answers. Hosts that run are left as they are, hosts beyond n too.
 func (c *Cluster) Up(ctx context.Context, n int) error {
-	if n < 1 || n > MaxHosts {
-		return fmt.Errorf("a cluster has 1 to %d hosts, not %d", MaxHosts, n)
+	var numbers []int
+	for i := range n {
+		numbers = append(numbers, i+1)
+	}
+	return c.UpHosts(ctx, numbers)
+}
+
+// UpHosts is Up of the hosts with these numbers.
+func (c *Cluster) UpHosts(ctx context.Context, numbers []int) error {
+	for _, n := range append([]int{len(numbers)}, numbers...) {
+		if n < 1 || n > MaxHosts {
+			return fmt.Errorf("a cluster has 1 to %d hosts, not %d", MaxHosts, n)
+		}
 	}
 	if err := c.writeSubnet(); err != nil {
 		return err
@@ -128,8 +139,8 @@ func (c *Cluster) Up(ctx context.Context, n int) error {
 		return fmt.Errorf("make network of cluster %s: %w", c.name, err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for i := range n {
-		group.Go(func() error { return c.Host(i + 1).PowerOn(ctx) })
+	for _, n := range numbers {
+		group.Go(func() error { return c.Host(n).PowerOn(ctx) })
 	}
 	return group.Wait()
 }
@@ -164,7 +175,7 @@ func (c *Cluster) Down(ctx context.Context) error {
 	if err := c.removeNetwork(ctx); err != nil {
 		return fmt.Errorf("remove network of cluster %s: %w", c.name, err)
 	}
-	if err := c.unmountAll(); err != nil {
+	if err := unmountBelow(c.dir); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(c.dir); err != nil {

@@ -109,6 +109,20 @@ func (h *Host) PowerOff(ctx context.Context) error {
 	return nil
 }
 
+// Destroy removes the host and its data. The other hosts notice what they would of a power cut.
+func (h *Host) Destroy(ctx context.Context) error {
+	if err := h.PowerOff(ctx); err != nil {
+		return err
+	}
+	if err := unmountBelow(h.dir()); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(h.dir()); err != nil {
+		return fmt.Errorf("remove data of host %s: %w", h.IP(), err)
+	}
+	return nil
+}
+
 // On tells whether the host has been started and not powered off since.
 func (h *Host) On() (bool, error) {
 	pids, err := h.daemonCgroup().pids()

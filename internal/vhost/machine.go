@@ -118,15 +118,7 @@ func (m *Machine) Reboot(ctx context.Context) error {
 }
 
 // Destroy removes the machine and its disk.
-func (m *Machine) Destroy(ctx context.Context) error {
-	if err := m.PowerOff(ctx); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(m.host.dir()); err != nil {
-		return fmt.Errorf("remove disk of machine %s: %w", m.IP(), err)
-	}
-	return nil
-}
+func (m *Machine) Destroy(ctx context.Context) error { return m.host.Destroy(ctx) }
 
 // HostKey is the public key of the machine's SSH server.
 func (m *Machine) HostKey() (ssh.PublicKey, error) {

@@ -39,9 +39,9 @@ func mountsBelow(dir string) ([]string, error) {
 	return found, nil
 }
 
-// unmountAll makes the state directory safe to delete: nothing of another file system is in it.
-func (c *Cluster) unmountAll() error {
-	mounts, err := mountsBelow(c.dir)
+// unmountBelow makes a directory safe to delete: nothing of another file system is in it.
+func unmountBelow(dir string) error {
+	mounts, err := mountsBelow(dir)
 	if err != nil {
 		return err
 	}
