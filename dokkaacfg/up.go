@@ -25,7 +25,7 @@ func newUpCommand(p *invocation) *cobra.Command {
 			"dokkaacfg --provider=ssh --cluster=web up --host=root@192.0.2.1 --host=root@192.0.2.2",
 		Args: exactly(), RunE: p.run(c.Run),
 	}
-	cmd.Flags().IntVar(&c.Scale, "scale", 0, "`number` of hosts; default as many as there are, at least one")
+	cmd.Flags().IntVar(&c.Scale, "scale", 0, "`number` of hosts; default as many as there are, with others for those that are gone, at least one")
 	cmd.Flags().StringVar(&c.Images, "images", defaultImages(), "`directory` of the images")
 	cmd.Flags().StringVar(&c.Mode, "ambassador-mode", "", "who connects containers: the ambassador (`proxy`), or the kernel what it can (kernel, auto); default as it is")
 	cmd.Flags().BoolVar(&c.Plan, "plan", false, "say what would be made and what it costs, and make nothing")
@@ -91,7 +91,10 @@ func (s *session) up(ctx context.Context, p *progress, scale int, images, mode s
 	}
 	i := newInstallation(Installation{Cluster: s.cluster, Hosts: hosts, Images: images, SecretKey: s.secretKeyFile(), Log: s.log, AmbassadorMode: mode}, p)
 	i.doors = s.doors
-	return hosts, i.install(ctx)
+	if err := i.install(ctx); err != nil {
+		return nil, err
+	}
+	return hosts, s.forgetGone(ctx, p, hosts)
 }
 
 // sayFirst says how the first manifest gets onto a cluster that is reached over SSH.
@@ -112,7 +115,11 @@ func (s *session) scaleFor(ctx context.Context, scale int) (int, error) {
 		return 0, err
 	}
 	if scale == 0 {
-		scale = max(1, len(existing))
+		gone, err := s.countGone(ctx, existing)
+		if err != nil {
+			return 0, err
+		}
+		scale = max(1, len(existing)+gone)
 	}
 	if len(existing) > scale {
 		return 0, fmt.Errorf("cluster %s has %d hosts; up does not remove any: use --scale=%d, or down first", s.cluster, len(existing), len(existing))
