@@ -188,6 +188,7 @@ func TestClusterOfGivenHosts(t *testing.T) {
 	m.openDoor()
 	m.crawls()
 	m.isClosed(usualPorts())
+	m.refusesPages()
 	if out := m.call("logs", "nginx-and-crawler/crawler", "--tail=50"); !strings.Contains(out, "Welcome to nginx") {
 		t.Errorf("logs:\n%s", out)
 	}
