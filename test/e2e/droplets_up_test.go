@@ -89,14 +89,22 @@ func (o *operator) empty() error {
 	return nil
 }
 
+// on runs a script on a droplet, beside dokkaacfg.
+func (o *operator) on(d digitaloceantest.Droplet, script string) (string, error) {
+	ctx, cancel := context.WithTimeout(o.t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "ssh", "-i", o.key, "-o", "BatchMode=yes", "-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no",
+		"-o", "LogLevel=error", "root@"+d.Public.String(), script)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
 // letsOnlyTheKeyIn looks at what the user data made of a droplet's SSH server.
 func (o *operator) letsOnlyTheKeyIn(d digitaloceantest.Droplet) {
 	o.t.Helper()
-	cmd := exec.CommandContext(o.t.Context(), "ssh", "-i", o.key, "-o", "BatchMode=yes", "-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no",
-		"-o", "LogLevel=error", "root@"+d.Public.String(), "hostname; sshd -T | grep -E '^(passwordauth|kbdinter|permitroot)'")
-	out, err := cmd.CombinedOutput()
+	out, err := o.on(d, "hostname; sshd -T | grep -E '^(passwordauth|kbdinter|permitroot)'")
 	want := d.Name + "\npermitrootlogin without-password\npasswordauthentication no\nkbdinteractiveauthentication no\n"
-	if err != nil || string(out) != want {
+	if err != nil || out != want {
 		o.t.Errorf("host %s says %q, %v", d.Name, out, err)
 	}
 }
