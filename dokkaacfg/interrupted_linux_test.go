@@ -23,9 +23,12 @@ func TestInterruptedUp(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../cmd/dokkaacfg").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, seed))
 	args := append(m.flags, m.up()...)
 	for n := range 10 {
-		after := time.Duration(rand.Int64N(int64(12 * time.Second)))
+		after := time.Duration(random.Int64N(int64(12 * time.Second)))
 		ctx, cancel := context.WithTimeout(t.Context(), after)
 		out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
 		killed := ctx.Err() != nil
@@ -73,7 +76,7 @@ func TestInterruptedUp(t *testing.T) {
 
 	// Killed while it takes the cluster down, it does so all the same.
 	for range 3 {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.Int64N(int64(3*time.Second))))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.Int64N(int64(3*time.Second))))
 		_ = exec.CommandContext(ctx, program, append(m.flags, "down", "--yes")...).Run() // it was killed, or has done it
 		cancel()
 	}

@@ -201,22 +201,28 @@ func TestAVPCThatStaysInUseIsSaid(t *testing.T) {
 	})
 }
 
-// TestEndsWellWhereverItStops kills the command at a random moment, with random trouble, and runs
-// it again: the same hosts are there as if nothing had happened, and no other droplet.
+// drawFault is any trouble but one that lasts too long for the command's patience.
+func drawFault(r *rapid.T) digitaloceantest.Fault {
+	return digitaloceantest.Fault{
+		Method: rapid.SampledFrom([]string{"", http.MethodGet, http.MethodPost, http.MethodDelete}).Draw(r, "method"),
+		Path:   rapid.SampledFrom([]string{"", "/v2/droplets", "/v2/vpcs", "/v2/firewalls", "/v2/tags", "/v2/volumes"}).Draw(r, "path"),
+		Skip:   rapid.IntRange(0, 5).Draw(r, "skip"), Times: rapid.IntRange(1, 3).Draw(r, "times"),
+		Status: rapid.SampledFrom([]int{0, 429, 500, 502, 504}).Draw(r, "status"), After: rapid.Bool().Draw(r, "after"),
+		Later: rapid.SampledFrom([]int{0, 0, 0, 1, 2, 5, 20}).Draw(r, "later"),
+	}
+}
+
+// TestEndsWellWhereverItStops kills the command at random moments, with random trouble, and runs it
+// again: the same hosts are there as if nothing had happened, and no other droplet. The same goes for
+// the removal, which leaves nothing.
 func TestEndsWellWhereverItStops(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		stops := rapid.SliceOfN(rapid.IntRange(1, 40), 0, 4).Draw(r, "requests until it is killed")
 		late := rapid.IntRange(0, 3).Draw(r, "late")
-		faults := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) digitaloceantest.Fault {
-			return digitaloceantest.Fault{
-				Method: rapid.SampledFrom([]string{"", http.MethodGet, http.MethodPost, http.MethodDelete}).Draw(r, "method"),
-				Path:   rapid.SampledFrom([]string{"", "/v2/droplets", "/v2/vpcs", "/v2/firewalls", "/v2/tags"}).Draw(r, "path"),
-				Skip:   rapid.IntRange(0, 5).Draw(r, "skip"), Times: rapid.IntRange(1, 3).Draw(r, "times"),
-				Status: rapid.SampledFrom([]int{0, 429, 500, 502, 504}).Draw(r, "status"), After: rapid.Bool().Draw(r, "after"),
-				Later: rapid.SampledFrom([]int{0, 0, 0, 1, 2, 5, 20}).Draw(r, "later"),
-			}
-		}), 0, 5).Draw(r, "faults")
-		remove := rapid.Bool().Draw(r, "remove")
+		faults := rapid.SliceOfN(rapid.Custom(drawFault), 0, 5).Draw(r, "faults")
+		again := rapid.SliceOfN(rapid.Custom(drawFault), 0, 5).Draw(r, "faults of the removal")
+		lost := rapid.SampledFrom([]string{"", "web-1", "web-2"}).Draw(r, "lost")
+		removals := rapid.SliceOfN(rapid.IntRange(1, 25), 0, 3).Draw(r, "requests until the removal is killed")
 		synctest.Test(t, func(t *testing.T) {
 			api := digitaloceantest.New(t)
 			api.AddKey("laptop", "ssh-ed25519 AAAA laptop")
@@ -232,20 +238,30 @@ func TestEndsWellWhereverItStops(t *testing.T) {
 				}
 				kill()
 			}
+			api.Lose(lost) // behind everybody's back
 			c := open(t, api, nil)
 			c.mustMake(t, 3)
 			api.Settle() // what took effect too late for that is found by the next one
 			if hosts := c.mustMake(t, 3); len(hosts) != 3 || c.names() != "web-1 web-2 web-3" || len(api.Firewalls()) != 1 || len(api.VPCs()) != 3 {
 				r.Fatalf("there are %s, %v, %v", c.names(), api.Firewalls(), api.VPCs())
 			}
-			if !remove {
-				return
+			api.AddVolume("data", "web-1", "dokkaa:web")
+			for _, f := range again {
+				api.Fail(f)
+			}
+			for _, stop := range removals {
+				ctx, kill := context.WithCancel(t.Context())
+				c := open(t, api, func(o *Options) { o.Client = killer(o.Client, stop, kill) })
+				if err := c.RemoveAll(ctx); err != nil && ctx.Err() == nil {
+					r.Fatalf("remove: %v", err)
+				}
+				kill()
 			}
 			if err := c.RemoveAll(t.Context()); err != nil {
 				r.Fatalf("remove: %v", err)
 			}
-			if c.names() != "" || len(api.Firewalls())+len(api.Tags()) != 0 || len(api.VPCs()) != 2 {
-				r.Fatalf("there is still %s, %v, %v, %v", c.names(), api.Firewalls(), api.VPCs(), api.Tags())
+			if c.names() != "" || len(api.Volumes())+len(api.Firewalls())+len(api.Tags()) != 0 || len(api.VPCs()) != 2 {
+				r.Fatalf("there is still %s, %v, %v, %v, %v", c.names(), api.Volumes(), api.Firewalls(), api.VPCs(), api.Tags())
 			}
 		})
 	})

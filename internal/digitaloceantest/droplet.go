@@ -78,8 +78,9 @@ func (a *API) SetMachines(m Machines) {
 	a.machines = m
 }
 
-// SetLate lets droplets be read so many times before they have addresses, and twice as often
-// before they are active; and a deleted one be read so many times before it is gone.
+// SetLate lets droplets be read so many times before they have a public address, twice as often
+// before they are active and can be deleted, and once more before they have a private address; and
+// a deleted one be read so many times before it is gone.
 func (a *API) SetLate(reads int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -134,15 +135,16 @@ func (a *API) read(d *droplet) bool {
 		}
 		return true
 	}
-	if d.made && d.Status == "new" {
+	if d.made && len(d.Networks.V4) < 2 {
+		d.Networks.V4 = []networkV4{}
 		if d.reads >= a.late {
-			d.Networks.V4 = []networkV4{
-				{Address: d.Private.String(), Netmask: "255.255.240.0", Type: "private"},
-				{Address: d.Public.String(), Netmask: "255.255.240.0", Gateway: "203.0.113.1", Type: "public"},
-			}
+			d.Networks.V4 = append(d.Networks.V4, networkV4{Address: d.Public.String(), Netmask: "255.255.240.0", Gateway: "203.0.113.1", Type: "public"})
 		}
 		if d.reads >= 2*a.late {
 			d.Status = "active"
+		}
+		if d.reads >= 2*a.late+min(1, a.late) {
+			d.Networks.V4 = append(d.Networks.V4, networkV4{Address: d.Private.String(), Netmask: "255.255.240.0", Type: "private"})
 		}
 		d.reads++
 	}
@@ -241,10 +243,13 @@ func (a *API) start(d *droplet) {
 
 func (a *API) destroyDroplet(id string) reply {
 	i := slices.IndexFunc(a.data.droplets, func(d *droplet) bool { return strconv.Itoa(d.ID) == id })
-	if i < 0 || a.data.droplets[i].dying > 0 {
+	if i < 0 {
 		return refuse(http.StatusNotFound, "The resource you were accessing could not be found.")
 	}
 	d := a.data.droplets[i]
+	if d.dying > 0 || a.late > 0 && d.Status == "new" {
+		return refuse(http.StatusUnprocessableEntity, "Droplet already has a pending event.")
+	}
 	if a.late == 0 {
 		a.bury(d)
 		return reply{status: http.StatusNoContent}
