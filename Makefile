@@ -47,7 +47,7 @@ test: tools images ## Check everything that CI checks
 
 # What the tests run, and the Debian package that has it.
 TOOLS := dockerd:docker.io docker:docker.io ip:iproute2 iptables:iptables nft:nftables nsenter:util-linux \
-	dig:bind9-dnsutils kdig:knot-dnsutils musl-gcc:musl-tools curl:curl gcc:gcc mmdebstrap:mmdebstrap ssh:openssh-client
+	dig:bind9-dnsutils kdig:knot-dnsutils musl-gcc:musl-tools curl:curl gcc:gcc docker-registry:docker-registry mmdebstrap:mmdebstrap ssh:openssh-client
 
 .PHONY: tools
 tools: ## Install what the tests need and the machine lacks (Debian, as root)

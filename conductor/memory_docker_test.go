@@ -71,7 +71,7 @@ func (d *memoryDocker) Create(_ context.Context, spec engine.Spec) (string, erro
 	return c.ID, nil
 }
 
-func (d *memoryDocker) Pull(context.Context, string) error { return nil }
+func (d *memoryDocker) Pull(context.Context, string, engine.Login) error { return nil }
 
 func (d *memoryDocker) Start(_ context.Context, id string) error {
 	defer d.tell()

@@ -23,10 +23,15 @@ type testCluster struct {
 	dir  string
 	// gateway is that of every host, "" for etcd itself.
 	gateway string
+	// existing are the hosts, nil for two that do not exist.
+	existing []Host
 }
 
 // provider knows two hosts.
 func (c *testCluster) provider() *fakeProvider {
+	if c.existing != nil {
+		return &fakeProvider{keep: c.dir, existing: c.existing}
+	}
 	return &fakeProvider{keep: c.dir, existing: []Host{fakeHost(addrs("10.101.0.1")[0]), fakeHost(addrs("10.101.0.2")[0])}}
 }
 

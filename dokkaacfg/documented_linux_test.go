@@ -50,7 +50,9 @@ func TestDocumentedCommands(t *testing.T) {
 	d.write("compose.yaml", composeFile)
 	d.write("nginx.json", `{"image": "dockerfile/nginx", "scale": 2, "services": {"nginx": 80}, "update": {"min_healthy_time": "1s"}}`)
 
-	replace := strings.NewReplacer("build/bin/dokkaacfg", program+" "+strings.Join(flags, " "), "10.101.0.", "10.107.0.")
+	const registryAt = "10.107.0.1:5000"
+	startDebianRegistry(t, cluster.Host(1), registryAt, "ann", "hunter2")
+	replace := strings.NewReplacer("registry.example.com:5000", registryAt, "build/bin/dokkaacfg", program+" "+strings.Join(flags, " "), "10.101.0.", "10.107.0.")
 	commands := documented(t, "Applications", "By hand")
 	if len(commands) < 20 {
 		t.Fatalf("documented are %q", commands)
@@ -60,6 +62,7 @@ func TestDocumentedCommands(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		shell := exec.CommandContext(ctx, "bash", "-o", "pipefail", "-c", replace.Replace(command))
 		shell.Dir = d.dir
+		shell.Env = append(os.Environ(), "TOKEN=hunter2")
 		out, err := shell.CombinedOutput()
 		cancel()
 		t.Logf("$ %s\n%s", command, out)
@@ -149,7 +152,7 @@ func (d *documentation) check(command, out string) {
 		"apply -f nginx": "dummy/nginx: running, 2 of 2 healthy", "ps dummy": "dummy/nginx 2", "stats dummy": "dummy/nginx 2  ", "inspect": "verdict: ", "logs": "site/page 1 | ", "scale": "3 of 3 healthy, revision 1",
 		"restart": "revision 2", "promote": "running, 3 of 3 healthy, revision 3", "rollback": "- env.NEW", "stop": "dummy/nginx: stopped", " start dummy": "running, 2 of 2 healthy", "convert": "site/reader: running, 1 of 1 healthy", "rm site": "site/reader is removed",
 		"host drain": "host 10.107.0.2 is empty\n", "host rm": "host 10.107.0.3 is forgotten", "volume ls": "dummy---db---data",
-		"volume rm": "removed", "secret ls": "dummy/password", "config cat": "listen 80\n", "zone-": "disk=ssd\n",
+		"volume rm": "removed", "secret ls": "dummy/password", "registry login": "takes user ann", "registry ls": "10.107.0.1:5000  ann", "config cat": "listen 80\n", "zone-": "disk=ssd\n",
 	} {
 		if strings.Contains(command, part) && !strings.Contains(out, want) {
 			d.t.Errorf("%s does not say %q:\n%s", command, want, out)

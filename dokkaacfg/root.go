@@ -23,7 +23,7 @@ func newRoot(p *invocation) *cobra.Command {
 	addGroup(root, "clusters", "Clusters:", newUpCommand(p), newStatusCommand(p), newDownCommand(p), newDemoCommand(p), newSettingsCommand(p), newEventsCommand(p))
 	addGroup(root, "apps", "Applications:", newApplyCommand(p), newConvertCommand(p), newPsCommand(p), newStatsCommand(p), newInspectCommand(p), newLogsCommand(p), newScaleCommand(p), newStopCommand(p),
 		newStartCommand(p), newRestartCommand(p), newRollbackCommand(p), newRmCommand(p), newWaitCommand(p), newPromoteCommand(p))
-	addGroup(root, "parts", "Hosts, and what containers use:", newHostCommand(p), newVolumeCommand(p), newSecretCommand(p), newConfigCommand(p))
+	addGroup(root, "parts", "Hosts, and what containers use:", newHostCommand(p), newVolumeCommand(p), newSecretCommand(p), newConfigCommand(p), newRegistryCommand(p))
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.Provider, "provider", "local", "where the hosts are: local, digitalocean, ssh")
 	flags.StringVar(&p.Cluster, "cluster", "", "`name` of the cluster; default local, or dokkaa if its hosts are elsewhere")

@@ -20,7 +20,7 @@ import (
 type Engine interface {
 	List(ctx context.Context) ([]engine.Container, error)
 	Create(ctx context.Context, spec engine.Spec) (id string, err error) // engine.ErrNoImage
-	Pull(ctx context.Context, image string) error
+	Pull(ctx context.Context, image string, login engine.Login) error
 	Start(ctx context.Context, id string) error
 	Rename(ctx context.Context, id, name string) error
 	Stop(ctx context.Context, id string, grace time.Duration) error

@@ -35,6 +35,7 @@ type fakeEngine struct {
 	startErr   error
 	execs      int
 	pulls      int
+	login      engine.Login // of the last pull
 	log        []string
 	store      *fakeStore
 	changed    func()
@@ -120,10 +121,11 @@ func (e *fakeEngine) peak(what string) int {
 	return e.most[what]
 }
 
-func (e *fakeEngine) Pull(ctx context.Context, image string) error {
+func (e *fakeEngine) Pull(ctx context.Context, image string, login engine.Login) error {
 	e.spend(ctx, "pull")
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.login = login
 	e.pulls++
 	if e.pullErr != nil {
 		return e.pullErr

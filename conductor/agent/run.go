@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/dokkaa/dokkaa/conductor/engine"
+	"github.com/dokkaa/dokkaa/internal/docker"
 	"github.com/dokkaa/dokkaa/manifest"
 )
 
@@ -91,7 +92,12 @@ func (a *Agent) pull(ctx context.Context, action Action, image string) error {
 	if err != nil && !errors.Is(err, engine.ErrNoImage) {
 		return err
 	}
-	if err := a.Engine.Pull(ctx, image); err != nil {
+	login, unread := a.login(ctx, image)
+	err = a.Engine.Pull(ctx, image, login)
+	switch {
+	case err != nil && unread != nil: // what everybody may have is there all the same; what is not says nothing
+		return fmt.Errorf("%w, and without one: %s", unread, docker.Words(err))
+	case err != nil:
 		return err
 	}
 	after, err := a.Engine.Image(ctx, image)

@@ -161,12 +161,12 @@ func testMissingImage(t *testing.T, h *testHost) {
 		t.Errorf("create: %v, want ErrNoImage", err)
 	}
 	image := net.JoinHostPort(h.IP().String(), "1") + "/nobody:1" // no registry listens there
-	if err := h.engine.Pull(t.Context(), image); err == nil || !strings.Contains(err.Error(), "pull image "+image) {
+	if err := h.engine.Pull(t.Context(), image, Login{}); err == nil || !strings.Contains(err.Error(), "pull image "+image) {
 		t.Errorf("pull: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := h.engine.Pull(ctx, image); err == nil {
+	if err := h.engine.Pull(ctx, image, Login{}); err == nil {
 		t.Error("pulled in no time")
 	}
 }
@@ -296,7 +296,7 @@ func testHangs(t *testing.T, h *testHost) {
 			_, err := h.engine.Exec(ctx, "x", []string{"x"}, "x")
 			return err
 		},
-		"Pull":          func(ctx context.Context) error { return h.engine.Pull(ctx, "x") },
+		"Pull":          func(ctx context.Context) error { return h.engine.Pull(ctx, "x", Login{}) },
 		"EnsureNetwork": h.engine.EnsureNetwork,
 		"another's List": func(ctx context.Context) error {
 			_, err := h.newEngine(t, "another").List(ctx) // which has to ask for the version first

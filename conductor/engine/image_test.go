@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,11 +22,17 @@ import (
 // startRegistry starts a registry on the host, and returns its address.
 func (h *testHost) startRegistry(t *testing.T) string {
 	t.Helper()
+	return h.serve(t, registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+}
+
+// serve serves on the host, and returns where.
+func (h *testHost) serve(t *testing.T, handler http.Handler) string {
+	t.Helper()
 	listener, err := h.Listen(t.Context(), "tcp", net.JoinHostPort(h.IP().String(), "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
+	server := &http.Server{Handler: handler}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
 	t.Cleanup(func() {
@@ -88,7 +95,7 @@ func testImages(t *testing.T, h *testHost) {
 		t.Fatalf("after it was removed: %v", err)
 	}
 
-	if err := h.engine.Pull(ctx, name+":1"); err != nil {
+	if err := h.engine.Pull(ctx, name+":1", Login{}); err != nil {
 		t.Fatal(err)
 	}
 	pulled, err := h.engine.Image(ctx, name+":1")
@@ -111,7 +118,7 @@ func testImages(t *testing.T, h *testHost) {
 		h.stop(t, container)
 	}
 	h.untag(t, pulled.ID)
-	if err := h.engine.Pull(ctx, pulled.Digests[0]); err != nil {
+	if err := h.engine.Pull(ctx, pulled.Digests[0], Login{}); err != nil {
 		t.Fatal(err)
 	}
 	if again, err := h.engine.Image(ctx, pulled.Digests[0]); err != nil || again.ID != id || len(again.Tags) > 0 {
@@ -124,6 +131,54 @@ func testImages(t *testing.T, h *testHost) {
 		t.Errorf("after its last name was removed: %v", err)
 	}
 	testAbsent(t, h, address, pulled.Digests[0])
+	testLogin(t, h)
+}
+
+// testLogin pulls from a registry that wants to know who asks.
+func testLogin(t *testing.T, h *testHost) {
+	all := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	var password atomic.Value
+	password.Store("hunter2")
+	address := h.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, given, _ := r.BasicAuth()
+		if user != "ann" || given != password.Load() {
+			w.Header().Set("WWW-Authenticate", `Basic realm="shop"`)
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusUnauthorized)
+			io.WriteString(w, `{"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}`)
+			return
+		}
+		all.ServeHTTP(w, r)
+	}))
+	name := address + "/shop/web:1"
+	if err := h.client.TagImage(testImage, dockerclient.TagImageOptions{Repo: address + "/shop/web", Tag: "1", Context: t.Context()}); err != nil {
+		t.Fatal(err)
+	}
+	err := h.client.PushImage(dockerclient.PushImageOptions{Name: address + "/shop/web", Tag: "1", Context: t.Context()}, dockerclient.AuthConfiguration{Username: "ann", Password: "hunter2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.untag(t, name)
+	right := Login{Username: "ann", Password: "hunter2"}
+	for _, test := range []struct {
+		login Login
+		says  string
+	}{
+		{Login{}, "the cluster has no login there: dokkaacfg registry login " + address},
+		{Login{Username: "ann", Password: "hunter1"}, "registry " + address + " does not give it to user ann, or the password has changed: dokkaacfg registry login " + address},
+		{right, ""},
+	} {
+		err := h.engine.Pull(t.Context(), name, test.login)
+		if test.says == "" && err != nil || test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says) || errors.Is(err, ErrImageAbsent) || strings.Contains(err.Error(), "hunter")) {
+			t.Errorf("%v: %v, want %q", test.login, err, test.says)
+		}
+		t.Log(err)
+	}
+	h.untag(t, name)
+	password.Store("hunter3")
+	if err := h.engine.Pull(t.Context(), name, right); err == nil || !strings.Contains(err.Error(), "the password has changed") {
+		t.Errorf("with the password from before: %v", err)
+	}
 }
 
 // testAbsent tells what nobody has from what cannot be had just now.
@@ -138,7 +193,7 @@ func testAbsent(t *testing.T, h *testHost, address, digest string) {
 		"registry.invalid/shop/web:1": false,
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		err := h.engine.Pull(ctx, image)
+		err := h.engine.Pull(ctx, image, Login{})
 		cancel()
 		if err == nil || errors.Is(err, ErrImageAbsent) != absent {
 			t.Errorf("pull %s: %v; absent should be %v", image, err, absent)
