@@ -205,14 +205,19 @@ func (w *shrinking) run(ctx context.Context, keys clusterKeys) error {
 }
 
 // drain moves what the hosts have to the others, and waits until they are empty.
-func (w *shrinking) drain(ctx context.Context, keys clusterKeys) error {
+func (w *shrinking) drain(ctx context.Context, keys clusterKeys) (err error) {
 	var watches []*drainWatch
+	defer func() {
+		for _, unfinished := range watches {
+			unfinished.step.end(err)
+		}
+	}()
 	for _, host := range w.leaving {
 		ip := host.IP().String()
 		if err := setAvailability(ctx, keys, ip, state.Drained); err != nil {
 			return err
 		}
-		watches = append(watches, &drainWatch{ip: ip, progress: w.progress, timeout: drainTimeout, told: map[string]remainder{}})
+		watches = append(watches, &drainWatch{ip: ip, progress: w.progress, step: w.progress.step(ip, "drain"), timeout: drainTimeout, told: map[string]remainder{}})
 	}
 	if err := pause(ctx, followInterval); err != nil { // for the scheduler to have its say
 		return err
@@ -227,6 +232,7 @@ func (w *shrinking) drain(ctx context.Context, keys clusterKeys) error {
 			if err != nil || !empty {
 				return false, err
 			}
+			watches[0].step.end(nil)
 			watches = watches[1:]
 		}
 		return true, nil
