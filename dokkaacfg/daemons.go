@@ -103,13 +103,14 @@ func (d *daemonSpec) keep(env []string) {
 	}
 }
 
-// etcdDaemon is a member of the given initial cluster; state is "new", or "existing" for one that
+// etcdDaemon is a member of the given initial cluster, which token tells from others that have the
+// same members; state is "new", or "existing" for one that
 // joins a cluster that runs.
-func etcdDaemon(cluster string, host netip.Addr, initial, state string) daemonSpec {
+func etcdDaemon(token string, host netip.Addr, initial, state string) daemonSpec {
 	return daemonSpec{
 		name:  etcdName,
-		env:   []string{"HOST_IP=" + host.String(), "ETCD_NAME=" + host.String(), "ETCD_INITIAL_CLUSTER_TOKEN=dokkaa-" + cluster},
-		once:  []string{initialCluster + "=" + initial, "ETCD_INITIAL_CLUSTER_STATE=" + state},
+		env:   []string{"HOST_IP=" + host.String(), "ETCD_NAME=" + host.String()},
+		once:  []string{"ETCD_INITIAL_CLUSTER_TOKEN=dokkaa-" + token, initialCluster + "=" + initial, "ETCD_INITIAL_CLUSTER_STATE=" + state},
 		binds: []string{etcdVolume + ":/var/lib/etcd"},
 	}
 }

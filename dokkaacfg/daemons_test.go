@@ -60,7 +60,7 @@ func TestDigestTellsWhatNeedsANewContainer(t *testing.T) {
 func TestKeepOnce(t *testing.T) {
 	d := etcdDaemon("c", addrs("10.0.0.1")[0], "later", "existing")
 	d.keepOnce([]string{"PATH=/", "ETCD_INITIAL_CLUSTER=first", "ETCD_INITIAL_CLUSTER_STATE=new"})
-	if want := []string{"ETCD_INITIAL_CLUSTER=first", "ETCD_INITIAL_CLUSTER_STATE=new"}; !slices.Equal(d.once, want) {
+	if want := []string{"ETCD_INITIAL_CLUSTER_TOKEN=dokkaa-c", "ETCD_INITIAL_CLUSTER=first", "ETCD_INITIAL_CLUSTER_STATE=new"}; !slices.Equal(d.once, want) {
 		t.Errorf("kept %q, want %q", d.once, want)
 	}
 }

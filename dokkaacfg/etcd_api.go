@@ -165,3 +165,19 @@ func (e etcdAPI) answers(ctx context.Context, member netip.Addr) bool {
 	resp.Body.Close()
 	return true
 }
+
+// memberStatus is how much a member knows, by itself.
+type memberStatus struct {
+	Term  uint64 `json:"raftTerm,string"`
+	Index uint64 `json:"raftIndex,string"`
+}
+
+// status asks a member how much it knows, which needs no majority.
+func (e etcdAPI) status(ctx context.Context, member netip.Addr) (status memberStatus, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	client := e.doors.toEtcd(e.dial)
+	defer client.CloseIdleConnections()
+	_, err = askMember(ctx, client, e.doors.member(member)+"/v3/maintenance/status", []byte("{}"), &status)
+	return status, err
+}

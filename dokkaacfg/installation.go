@@ -47,6 +47,7 @@ func Install(ctx context.Context, o Installation) error {
 
 type installation struct {
 	cluster  string
+	token    string // of an etcd that is made
 	hosts    []Host
 	leaving  []Host // hosts that are there still, but do not stay
 	engines  map[netip.Addr]*engine
@@ -60,20 +61,23 @@ type installation struct {
 }
 
 func newInstallation(o Installation, p *progress) *installation {
-	return &installation{
-		cluster: o.Cluster, hosts: o.Hosts, images: o.Images, progress: p, key: keyFile{path: o.SecretKey, onHost: o.SecretKey},
+	i := &installation{
+		cluster: o.Cluster, token: o.Cluster, hosts: o.Hosts, images: o.Images, progress: p, key: keyFile{path: o.SecretKey, onHost: o.SecretKey},
 		ambassadorMode: o.AmbassadorMode,
 		log:            cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
 		engines:        map[netip.Addr]*engine{},
 	}
+	if len(o.Hosts) > 0 && i.key.path != "" {
+		if _, ok := o.Hosts[0].(hostedHost); ok {
+			i.key.onHost = provision.SecretKeyFile
+		}
+	}
+	return i
 }
 
 func (i *installation) install(ctx context.Context) error {
 	if len(i.hosts) == 0 {
 		return errors.New("there are no hosts")
-	}
-	if _, ok := i.hosts[0].(hostedHost); ok && i.key.path != "" {
-		i.key.onHost = provision.SecretKeyFile
 	}
 	if err := i.provision(ctx); err != nil {
 		return err
@@ -182,6 +186,9 @@ func (i *installation) startDaemons(ctx context.Context) error {
 		return err
 	}
 	all := addresses(i.hosts)
+	if err := i.refuseHalf(ctx, members); err != nil {
+		return err
+	}
 	if err := i.renewGateways(ctx, members); err != nil {
 		return err
 	}

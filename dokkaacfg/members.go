@@ -88,7 +88,7 @@ func (i *installation) formEtcd(ctx context.Context, found etcdFound) error {
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	for _, host := range first {
-		group.Go(func() error { return i.run(groupCtx, host, etcdDaemon(i.cluster, host.IP(), initial, "new")) })
+		group.Go(func() error { return i.run(groupCtx, host, etcdDaemon(i.token, host.IP(), initial, "new")) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -113,7 +113,7 @@ func (i *installation) runEtcd(ctx context.Context, found etcdFound) error {
 			if container == nil || container.State.Running != running {
 				continue
 			}
-			did, err := i.runDaemon(ctx, host, etcdDaemon(i.cluster, host.IP(), found.initial, "existing"))
+			did, err := i.runDaemon(ctx, host, etcdDaemon(i.token, host.IP(), found.initial, "existing"))
 			if err == nil && running && did != "" {
 				err = i.waitHealthy(ctx, host, etcdName)
 			}
@@ -248,7 +248,7 @@ func (i *installation) startMember(ctx context.Context, step membership.Step, v 
 			all = append(all, m.Host)
 		}
 	}
-	return i.run(ctx, i.host(step.Host), etcdDaemon(i.cluster, step.Host, i.doors.initialMembers(all), "existing"))
+	return i.run(ctx, i.host(step.Host), etcdDaemon(i.token, step.Host, i.doors.initialMembers(all), "existing"))
 }
 
 // host is the host with the address.

@@ -22,6 +22,7 @@ const (
 	EventsDir    = "/dokkaa/events"       // Events, each under a key that etcd numbers
 	SecretsDir   = "/dokkaa/secrets"      // <app>/<name>/<version>
 	ConfigsDir   = "/dokkaa/configs"      // <app>/<name>/<version>
+	RestoringKey = "/dokkaa/restoring"    // there while a restore has not come to its end
 	LeavingDir   = "/dokkaa/leaving"      // hosts, by address, that are on their way out of the cluster
 )
 
