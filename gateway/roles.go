@@ -3,7 +3,9 @@ package gateway
 import (
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -84,10 +86,26 @@ func (o roles) check(r *http.Request) error {
 	}
 	holder := r.TLS.PeerCertificates[0]
 	role := certificate.RoleOf(holder)
-	if role == certificate.Operator || mayPass(o.ip, holder, role, r) {
+	if role == certificate.Operator {
+		return nil
+	}
+	if !isFrom(holder, r.RemoteAddr) {
+		return &refusal{http.StatusForbidden, fmt.Sprintf("the certificate of %s, with the role %q, is not good for who asks from %s", holder.Subject.CommonName, role, r.RemoteAddr)}
+	}
+	if mayPass(o.ip, holder, role, r) {
 		return nil
 	}
 	return &refusal{http.StatusForbidden, fmt.Sprintf("role %q, which %s has, may not %s %s", role, holder.Subject.CommonName, r.Method, r.URL.Path)}
+}
+
+// isFrom tells whether who asks from there can be the holder, who is at the addresses in the certificate,
+// if it has any.
+func isFrom(holder *x509.Certificate, remote string) bool {
+	from, err := netip.ParseAddrPort(remote)
+	return len(holder.IPAddresses) == 0 || err == nil && slices.ContainsFunc(holder.IPAddresses, func(ip net.IP) bool {
+		own, ok := netip.AddrFromSlice(ip)
+		return ok && own.Unmap() == from.Addr().Unmap()
+	})
 }
 
 func mayPass(ip string, holder *x509.Certificate, role certificate.Role, r *http.Request) bool {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path"
@@ -104,6 +105,18 @@ func TestRoles(t *testing.T) {
 	}
 	if err := (roles{}).check(httptest.NewRequest("PUT", "http://127.0.0.1:4001/v2/keys/x", http.NoBody)); err != nil {
 		t.Errorf("on the host itself: %v", err)
+	}
+}
+
+// A host's certificate is of no use elsewhere.
+func TestAHostsCertificateIsForThatHost(t *testing.T) {
+	r := asRole(certificate.Conductor, "10.0.0.2", "GET", "/v2/keys/apps")
+	r.TLS.PeerCertificates[0].IPAddresses = []net.IP{net.ParseIP("10.0.0.2").To4()}
+	for remote, may := range map[string]bool{"10.0.0.2:34567": true, "[::ffff:10.0.0.2]:34567": true, "10.0.0.3:34567": false, "": false} {
+		r.RemoteAddr = remote
+		if err := (roles{"10.0.0.1"}).check(r); (err == nil) != may {
+			t.Errorf("from %q: %v", remote, err)
+		}
 	}
 }
 

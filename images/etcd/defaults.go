@@ -48,8 +48,15 @@ func addressDefaults(hostIP string, chosen func(string) (string, bool)) []settin
 	if hostIP == "" {
 		return nil
 	}
-	client := "http://" + net.JoinHostPort(hostIP, "2379")
-	peer := "http://" + net.JoinHostPort(hostIP, "2380")
+	// A certificate is there to be shown.
+	scheme := func(variable string) string {
+		if file, ok := chosen(variable); ok && file != "" {
+			return "https://"
+		}
+		return "http://"
+	}
+	client := scheme("ETCD_CERT_FILE") + net.JoinHostPort(hostIP, "2379")
+	peer := scheme("ETCD_PEER_CERT_FILE") + net.JoinHostPort(hostIP, "2380")
 	name := hostIP
 	if own, ok := chosen("ETCD_NAME"); ok {
 		name = own
@@ -58,7 +65,7 @@ func addressDefaults(hostIP string, chosen func(string) (string, bool)) []settin
 	if own, ok := chosen("ETCD_INITIAL_ADVERTISE_PEER_URLS"); ok {
 		advertised = own
 	}
-	return []setting{
+	all := []setting{
 		{"ETCD_NAME", name},
 		{"ETCD_LISTEN_CLIENT_URLS", client},
 		{"ETCD_ADVERTISE_CLIENT_URLS", client},
@@ -71,6 +78,11 @@ func addressDefaults(hostIP string, chosen func(string) (string, bool)) []settin
 		{"ETCD_HOST_WHITELIST", hostIP},
 		{"ETCD_CORS", client},
 	}
+	if strings.HasPrefix(client, "https://") {
+		// The host itself asks without a certificate whether the member is healthy.
+		all = append(all, setting{"ETCD_LISTEN_METRICS_URLS", "http://127.0.0.1:2381"})
+	}
+	return all
 }
 
 // initialCluster is a cluster of one member with the given, comma-separated peer URLs.

@@ -37,6 +37,10 @@ func TestDefaults(t *testing.T) {
 			"ETCD_HOST_WHITELIST": "10.0.0.1", "ETCD_CORS": "http://10.0.0.1:2379"}},
 		{"an IPv6 host", map[string]string{"HOST_IP": "fd00::1"}, nil, map[string]string{
 			"ETCD_LISTEN_CLIENT_URLS": "http://[fd00::1]:2379", "ETCD_HOST_WHITELIST": "fd00::1"}},
+		{"with certificates", map[string]string{"HOST_IP": "10.0.0.1", "ETCD_CERT_FILE": "/c", "ETCD_PEER_CERT_FILE": "/c"}, nil, map[string]string{
+			"ETCD_LISTEN_CLIENT_URLS": "https://10.0.0.1:2379", "ETCD_LISTEN_PEER_URLS": "https://10.0.0.1:2380",
+			"ETCD_INITIAL_CLUSTER": "10.0.0.1=https://10.0.0.1:2380", "ETCD_LISTEN_METRICS_URLS": "http://127.0.0.1:2381"}},
+		{"without, nothing more is open", host, nil, map[string]string{"ETCD_LISTEN_METRICS_URLS": ""}},
 		{"a variable beats a default", map[string]string{"HOST_IP": "10.0.0.1", "ETCD_ENABLE_V2": "false"}, nil, map[string]string{"ETCD_ENABLE_V2": ""}},
 		{"an empty variable too", map[string]string{"ETCD_DATA_DIR": ""}, nil, map[string]string{"ETCD_DATA_DIR": ""}},
 		{"a flag beats a default", host, []string{"--data-dir", "/d"}, map[string]string{"ETCD_DATA_DIR": "", "ETCD_ENABLE_V2": "true"}},

@@ -13,12 +13,14 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 )
 
 const (
 	authorityLife = 10 * 365 * 24 * time.Hour
-	life          = 365 * 24 * time.Hour
+	// Life is that of what an authority issues.
+	Life = 365 * 24 * time.Hour
 	// skew is how far behind the clock of a host may be that is shown a certificate of a moment ago.
 	skew = time.Hour
 )
@@ -43,26 +45,35 @@ func NewAuthority(cluster, name string, now time.Time) (*Authority, error) {
 	return &Authority{cert, key}, nil
 }
 
-// ParseAuthority reads what Encode returned.
-func ParseAuthority(text []byte) (*Authority, error) {
-	cert, err := Parse(text)
-	if err != nil {
-		return nil, err
-	}
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != keyBlock {
-			continue
+// ParseAuthorities reads what Encode returned, of one or of several in a row.
+func ParseAuthorities(text []byte) ([]*Authority, error) {
+	var all []*Authority
+	for len(bytes.TrimSpace(text)) > 0 {
+		var blocks [2]*pem.Block
+		for i, want := range []string{certificateBlock, keyBlock} {
+			if blocks[i], text = pem.Decode(text); blocks[i] == nil || blocks[i].Type != want {
+				return nil, fmt.Errorf("parse authorities: there is no %s where one should be", strings.ToLower(want))
+			}
 		}
-		key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		cert, err := x509.ParseCertificate(blocks[0].Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("parse an authority's key: %w", err)
+			return nil, fmt.Errorf("parse authorities: %w", err)
 		}
-		if own, ok := key.(*ecdsa.PrivateKey); ok && own.PublicKey.Equal(cert.PublicKey) {
-			return &Authority{cert, own}, nil
+		key, err := x509.ParsePKCS8PrivateKey(blocks[1].Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("parse key of authority %s: %w", cert.Subject.CommonName, err)
 		}
+		own, ok := key.(*ecdsa.PrivateKey)
+		if !ok || !own.PublicKey.Equal(cert.PublicKey) {
+			return nil, fmt.Errorf("the key of authority %s is another's", cert.Subject.CommonName)
+		}
+		all = append(all, &Authority{cert, own})
 	}
-	return nil, errors.New("the authority has no key")
+	return all, nil
 }
+
+// Name is what the authority was made for.
+func (a *Authority) Name() string { return a.cert.Subject.CommonName }
 
 // Encode returns the authority with its key, for a file that nobody else may read.
 func (a *Authority) Encode() []byte { return encode(a.cert, a.key) }
@@ -74,6 +85,9 @@ func (a *Authority) Certificate() []byte { return encode(a.cert, nil) }
 func (a *Authority) Issued(cert *x509.Certificate) bool {
 	return cert.CheckSignatureFrom(a.cert) == nil
 }
+
+// Made is when it was made.
+func (a *Authority) Made() time.Time { return a.cert.NotBefore.Add(skew) }
 
 // Ends is when the authority can vouch for nobody any more.
 func (a *Authority) Ends() time.Time { return a.cert.NotAfter }
@@ -93,7 +107,7 @@ func (a *Authority) Issue(s Subject, now time.Time) ([]byte, error) {
 		Subject: pkix.Name{
 			Organization: a.cert.Subject.Organization, OrganizationalUnit: []string{string(s.Role)}, CommonName: s.Name,
 		},
-		NotAfter: now.Add(life), KeyUsage: x509.KeyUsageDigitalSignature,
+		NotAfter: now.Add(Life), KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		BasicConstraintsValid: true,
 	}

@@ -42,9 +42,13 @@ func TestAuthority(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := ParseAuthority(made.Encode())
-	if err != nil {
-		t.Fatal(err)
+	read, err := ParseAuthorities(append(newTestAuthority(t).Encode(), made.Encode()...))
+	if err != nil || len(read) != 2 {
+		t.Fatalf("read %d authorities, %v", len(read), err)
+	}
+	a := read[1]
+	if a.Name() != "gateways" || !a.Made().Equal(now) {
+		t.Errorf("authority %s of %s", a.Name(), a.Made())
 	}
 	if bytes.Contains(a.Certificate(), []byte("PRIVATE")) {
 		t.Error("what others believe has the authority's key")
@@ -92,10 +96,10 @@ func TestAuthority(t *testing.T) {
 func TestDamagedAuthority(t *testing.T) {
 	a, b := newTestAuthority(t), newTestAuthority(t)
 	for name, text := range map[string][]byte{
-		"empty": nil, "no key": a.Certificate(), "another's key": append(a.Certificate(), bytes.TrimPrefix(b.Encode(), b.Certificate())...),
+		"nonsense": []byte("nonsense"), "no key": a.Certificate(), "another's key": append(a.Certificate(), bytes.TrimPrefix(b.Encode(), b.Certificate())...),
 		"cut off": a.Encode()[:len(a.Encode())/2],
 	} {
-		if _, err := ParseAuthority(text); err == nil {
+		if _, err := ParseAuthorities(text); err == nil {
 			t.Errorf("%s: accepted", name)
 		} else if strings.Contains(err.Error(), "PRIVATE") {
 			t.Errorf("%s: %v", name, err)
