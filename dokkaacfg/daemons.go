@@ -54,17 +54,22 @@ func (d daemonSpec) digest(imageID string) string {
 }
 
 // daemonsOf are the daemons of a host but etcd: they may start in any order.
-func daemonsOf(host netip.Addr, hosts, members []netip.Addr, key keyFile, ambassadorMode string) []daemonSpec {
+func daemonsOf(host netip.Addr, hosts, members []netip.Addr, d doors, key keyFile, ambassadorMode string) []daemonSpec {
 	hostIP := "HOST_IP=" + host.String()
 	socket := dockerSocket + ":" + dockerSocket
 	conductorBinds := []string{socket}
 	if key.onHost != "" {
 		conductorBinds = append(conductorBinds, key.onHost+":"+secretKeyInside+":ro")
 	}
+	// Where others show certificates, none is needed on loopback.
+	keys := joinPort(ownFirst(host, hosts), gatewayPort, "")
+	if d.etcd != nil {
+		keys = "http://127.0.0.1:4001" + prefixComma(joinPort(others(host, hosts), gatewayPort, "https://"))
+	}
 	return []daemonSpec{
 		gatewayDaemon(host, members),
-		{name: "skydns", env: []string{hostIP, "ETCD_MACHINES=http://127.0.0.1:4001" + prefixComma(joinPort(others(host, hosts), gatewayPort, "http://"))}},
-		{name: "conductor", env: []string{hostIP, "ETCD_ADDR=" + joinPort(ownFirst(host, hosts), gatewayPort, "")}, binds: conductorBinds, content: key.digest},
+		{name: "skydns", env: []string{hostIP, "ETCD_MACHINES=http://127.0.0.1:4001" + prefixComma(joinPort(others(host, hosts), gatewayPort, d.scheme()+"://"))}},
+		{name: "conductor", env: []string{hostIP, "ETCD_ADDR=" + keys}, binds: conductorBinds, content: key.digest},
 		ambassadorDaemon(hostIP, socket, ambassadorMode),
 	}
 }

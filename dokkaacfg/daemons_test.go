@@ -23,7 +23,7 @@ func TestDaemonsOfAHost(t *testing.T) {
 		"conductor":  {"HOST_IP=10.0.0.2", "ETCD_ADDR=10.0.0.2:4001,10.0.0.1:4001,10.0.0.3:4001"},
 		"ambassador": {"HOST_IP=10.0.0.2"},
 	}
-	got := daemonsOf(hosts[1], hosts, hosts[:1], keyFile{}, "")
+	got := daemonsOf(hosts[1], hosts, hosts[:1], doors{}, keyFile{}, "")
 	if len(got) != len(want) {
 		t.Errorf("%d daemons, want %d", len(got), len(want))
 	}
@@ -36,7 +36,7 @@ func TestDaemonsOfAHost(t *testing.T) {
 			t.Errorf("%s: has Docker's socket: %v", d.name, has)
 		}
 	}
-	if alone := daemonsOf(hosts[0], hosts[:1], hosts[:1], keyFile{}, ""); !slices.Contains(alone[1].env, "ETCD_MACHINES=http://127.0.0.1:4001") {
+	if alone := daemonsOf(hosts[0], hosts[:1], hosts[:1], doors{}, keyFile{}, ""); !slices.Contains(alone[1].env, "ETCD_MACHINES=http://127.0.0.1:4001") {
 		t.Errorf("skydns on a single host: %q", alone[1].env)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 )
 
 // doors are where the gateways and etcd members of a cluster answer, and how they are spoken to.
@@ -12,12 +13,20 @@ import (
 type doors struct {
 	keys *tls.Config // for gateways
 	etcd *tls.Config // for members of etcd
+	// authorities is the directory on this machine of those who issue the certificates, "" where there are
+	// to be none; believed identifies those whom members of etcd believe.
+	authorities, believed string
 	// elsewhere is where gateways are that are not at the port of theirs on their hosts; nil for none.
 	elsewhere func(netip.Addr) string
 }
 
 // openDoors finds out how the cluster is spoken to. It is called again when that may have changed.
-func (s *session) openDoors() error {
+func (s *session) openDoors() (err error) {
+	if h, ok := s.provider.(*hosted); ok {
+		if s.doors, err = newDoors(filepath.Join(h.dir(), "certificates")); err != nil {
+			return err
+		}
+	}
 	s.hostClient = newHostClient(s.provider, s.doors)
 	return nil
 }

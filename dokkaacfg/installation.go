@@ -91,6 +91,9 @@ func (i *installation) install(ctx context.Context) error {
 	if err := i.refuseForeign(ctx); err != nil {
 		return err
 	}
+	if err := i.secure(ctx); err != nil {
+		return err
+	}
 	if i.images != "" {
 		if err := i.loadImages(ctx); err != nil {
 			return err
@@ -195,7 +198,7 @@ func (i *installation) startDaemons(ctx context.Context) error {
 	err = i.onEach(ctx, func(ctx context.Context, host Host) (err error) {
 		step := i.progress.step(host.IP().String(), "start")
 		defer func() { step.end(err) }()
-		for _, d := range daemonsOf(host.IP(), all, members, i.key, i.ambassadorMode) {
+		for _, d := range daemonsOf(host.IP(), all, members, i.doors, i.key, i.ambassadorMode) {
 			step.doing("%s", d.name)
 			if err := i.run(ctx, host, d); err != nil {
 				return err
@@ -258,7 +261,7 @@ func (i *installation) run(ctx context.Context, host Host, d daemonSpec) error {
 
 // runDaemon runs a daemon on a host, and tells what there was to do, "" for nothing.
 func (i *installation) runDaemon(ctx context.Context, host Host, d daemonSpec) (did string, err error) {
-	did, err = i.engines[host.IP()].run(ctx, d)
+	did, err = i.engines[host.IP()].run(ctx, i.doors.give(d))
 	if err != nil {
 		return "", fmt.Errorf("run %s on host %s: %w", d.name, host.IP(), err)
 	}

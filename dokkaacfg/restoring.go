@@ -148,7 +148,7 @@ func (i *installation) renewEtcd(ctx context.Context) ([]netip.Addr, error) {
 func (i *installation) startConductors(ctx context.Context, members []netip.Addr) error {
 	all := addresses(i.hosts)
 	return i.onEach(ctx, func(ctx context.Context, host Host) error {
-		for _, d := range daemonsOf(host.IP(), all, members, i.key, i.ambassadorMode) {
+		for _, d := range daemonsOf(host.IP(), all, members, i.doors, i.key, i.ambassadorMode) {
 			if d.name == conductorName {
 				return i.run(ctx, host, d)
 			}

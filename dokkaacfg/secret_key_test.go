@@ -60,7 +60,7 @@ func TestConductorHasTheKey(t *testing.T) {
 		if err := key.read(); err != nil {
 			t.Fatal(err)
 		}
-		for _, d := range daemonsOf(hosts[0], hosts, hosts, key, "") {
+		for _, d := range daemonsOf(hosts[0], hosts, hosts, doors{}, key, "") {
 			if has := slices.Contains(d.binds, key.path+":/etc/dokkaa/secret.key:ro"); has != (d.name == "conductor") {
 				t.Errorf("%s has the key: %v", d.name, has)
 			}

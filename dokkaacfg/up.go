@@ -94,6 +94,9 @@ func (s *session) up(ctx context.Context, p *progress, scale int, images, mode s
 	if err := i.install(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.openDoors(); err != nil {
+		return nil, err
+	}
 	return hosts, s.forgetGone(ctx, p, hosts)
 }
 

@@ -23,6 +23,9 @@ const (
 	BelievedFile    = "ca.pem"
 )
 
+// MemberName is who members of etcd believe as one of them.
+const MemberName = certificate.MemberName
+
 // Names of the authorities.
 const (
 	etcdName     = "etcd"

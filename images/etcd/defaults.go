@@ -65,7 +65,7 @@ func addressDefaults(hostIP string, chosen func(string) (string, bool)) []settin
 	if own, ok := chosen("ETCD_INITIAL_ADVERTISE_PEER_URLS"); ok {
 		advertised = own
 	}
-	all := []setting{
+	return []setting{
 		{"ETCD_NAME", name},
 		{"ETCD_LISTEN_CLIENT_URLS", client},
 		{"ETCD_ADVERTISE_CLIENT_URLS", client},
@@ -78,11 +78,6 @@ func addressDefaults(hostIP string, chosen func(string) (string, bool)) []settin
 		{"ETCD_HOST_WHITELIST", hostIP},
 		{"ETCD_CORS", client},
 	}
-	if strings.HasPrefix(client, "https://") {
-		// The host itself asks without a certificate whether the member is healthy.
-		all = append(all, setting{"ETCD_LISTEN_METRICS_URLS", "http://127.0.0.1:2381"})
-	}
-	return all
 }
 
 // initialCluster is a cluster of one member with the given, comma-separated peer URLs.
@@ -115,8 +110,7 @@ func flagValue(args []string, name string) (value string, set bool) {
 	return "", false
 }
 
-// healthURL is where the running server answers whether it is healthy. On a server whose client
-// URL is https that is the plain metrics URL (ETCD_LISTEN_METRICS_URLS=http://127.0.0.1:2381).
+// healthURL is where the running server answers whether it is healthy.
 func healthURL(getenv func(string) string) string {
 	base := "http://127.0.0.1:2379"
 	for _, name := range []string{"ETCD_LISTEN_METRICS_URLS", "ETCD_LISTEN_CLIENT_URLS"} {

@@ -39,8 +39,7 @@ func TestDefaults(t *testing.T) {
 			"ETCD_LISTEN_CLIENT_URLS": "http://[fd00::1]:2379", "ETCD_HOST_WHITELIST": "fd00::1"}},
 		{"with certificates", map[string]string{"HOST_IP": "10.0.0.1", "ETCD_CERT_FILE": "/c", "ETCD_PEER_CERT_FILE": "/c"}, nil, map[string]string{
 			"ETCD_LISTEN_CLIENT_URLS": "https://10.0.0.1:2379", "ETCD_LISTEN_PEER_URLS": "https://10.0.0.1:2380",
-			"ETCD_INITIAL_CLUSTER": "10.0.0.1=https://10.0.0.1:2380", "ETCD_LISTEN_METRICS_URLS": "http://127.0.0.1:2381"}},
-		{"without, nothing more is open", host, nil, map[string]string{"ETCD_LISTEN_METRICS_URLS": ""}},
+			"ETCD_INITIAL_CLUSTER": "10.0.0.1=https://10.0.0.1:2380"}},
 		{"a variable beats a default", map[string]string{"HOST_IP": "10.0.0.1", "ETCD_ENABLE_V2": "false"}, nil, map[string]string{"ETCD_ENABLE_V2": ""}},
 		{"an empty variable too", map[string]string{"ETCD_DATA_DIR": ""}, nil, map[string]string{"ETCD_DATA_DIR": ""}},
 		{"a flag beats a default", host, []string{"--data-dir", "/d"}, map[string]string{"ETCD_DATA_DIR": "", "ETCD_ENABLE_V2": "true"}},
@@ -96,15 +95,16 @@ func TestCheckHealth(t *testing.T) {
 		http.Error(w, `{"health":"false","reason":"RAFT NO LEADER"}`, status)
 	}))
 	defer server.Close()
-	if err := checkHealth(t.Context(), server.URL); err != nil {
+	none := func(string) string { return "" }
+	if err := checkHealth(t.Context(), server.URL, none); err != nil {
 		t.Errorf("healthy server: %v", err)
 	}
 	status = http.StatusServiceUnavailable
-	if err := checkHealth(t.Context(), server.URL); err == nil || !strings.Contains(err.Error(), "RAFT NO LEADER") {
+	if err := checkHealth(t.Context(), server.URL, none); err == nil || !strings.Contains(err.Error(), "RAFT NO LEADER") {
 		t.Errorf("sick server: %v", err)
 	}
 	server.Close()
-	if err := checkHealth(t.Context(), server.URL); err == nil {
+	if err := checkHealth(t.Context(), server.URL, none); err == nil {
 		t.Error("no server: no error")
 	}
 }

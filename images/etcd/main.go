@@ -22,7 +22,7 @@ func main() {
 		}
 	}
 	if slices.Contains(os.Args[1:], "--healthcheck") {
-		if err := checkHealth(context.Background(), healthURL(os.Getenv)); err != nil {
+		if err := checkHealth(context.Background(), healthURL(os.Getenv), os.Getenv); err != nil {
 			fmt.Fprintln(os.Stderr, "etcd:", err)
 			os.Exit(1)
 		}
