@@ -87,7 +87,7 @@ func newConductor(settings Settings, st *store.Store, member *membership, m mach
 		Lease:    func() (time.Time, time.Duration) { return c.host.Life() },
 		Removals: c.removals, SecretKey: settings.secretKey, Connections: m.connections, Events: c.events.Record,
 		Log: log.With("component", "agent"), Metrics: env.Metrics})
-	c.api = hostapi.New(m.logs, log.With("component", "api"))
+	c.api = hostapi.New(m.api, log.With("component", "api"))
 	c.disk = &disk{usage: m.disk, relieve: c.agent.CollectImages, log: log}
 	c.schedule = newScheduler(st, c.apps, func() time.Duration { return c.times.Load().ttl }, c.events, log.With("component", "scheduler"), env.Metrics)
 	c.host = st.NewLease(store.LeaseOptions{Key: state.HostLeaseKey(settings.HostIP), Value: c.leaseValue, TTL: hostTTL, Renew: hostRenew})
@@ -99,6 +99,7 @@ func (c *Conductor) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.upkeep(ctx) })
 	group.Go(func() error { return c.agent.Fence(ctx) }) // also before it is known which cluster this is
+	group.Go(func() error { return c.api.Run(ctx) })
 	group.Go(func() error {
 		if err := c.member.join(ctx); err != nil {
 			return ended(ctx, err)

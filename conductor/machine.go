@@ -23,7 +23,7 @@ import (
 // network. Tests put one in memory in its place.
 type machine struct {
 	engine agent.Engine
-	logs   hostapi.Engine // for the host's API
+	api    hostapi.Engine // for the host's API
 	// clusters returns the ids of all clusters that containers here are labelled with, with
 	// how many there are of each.
 	clusters func(ctx context.Context) (map[string]int, error)
@@ -59,7 +59,7 @@ func newMachine(settings Settings, cluster func() string, log *slog.Logger) (mac
 		Nameservers: nameservers(), Log: log.With("component", "engine")})
 	return machine{
 		engine:   e,
-		logs:     e,
+		api:      e,
 		clusters: e.Clusters,
 		capacity: capacity,
 		disk:     rootUsage,

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dokkaa/dokkaa/conductor/engine"
+	"github.com/dokkaa/dokkaa/conductor/hostapi"
 	"github.com/dokkaa/dokkaa/internal/state"
 )
 
@@ -40,9 +41,20 @@ func newMemoryDocker(t *testing.T, mayStop func(instance string) error) *memoryD
 }
 
 func (d *memoryDocker) machine() machine {
-	return machine{engine: d, clusters: d.clusters, prepare: d.prepare, watch: d.watch,
+	return machine{engine: d, api: memoryAPI{memoryDocker: d}, clusters: d.clusters, prepare: d.prepare, watch: d.watch,
 		connections: func(context.Context, netip.Addr, []int) (int, error) { return 0, nil }}
 }
+
+// memoryAPI runs no commands.
+type memoryAPI struct {
+	hostapi.Engine
+	*memoryDocker
+}
+
+func (m memoryAPI) List(ctx context.Context) ([]engine.Container, error) {
+	return m.memoryDocker.List(ctx)
+}
+func (m memoryAPI) EndOtherCommands(context.Context, string, string) error { return nil }
 
 func (d *memoryDocker) List(context.Context) ([]engine.Container, error) {
 	d.mu.Lock()

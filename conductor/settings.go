@@ -26,6 +26,8 @@ type Settings struct {
 	HostLabels    string   `name:"host-labels" env:"HOST_LABELS" help:"Labels of this host: zone=a,disk=ssd."`
 	PortRange     string   `name:"port-range" env:"PORT_RANGE" default:"10000:10100" help:"Ports of the ambassador that containers may reach."`
 	SecretKeyFile string   `name:"secret-key-file" env:"SECRET_KEY_FILE" default:"/etc/dokkaa/secret.key" help:"File with the key that the cluster's secrets are encrypted with. Only containers with secrets need it."`
+	EndExec       string   `name:"end-exec" help:"Only end the command with this mark, and what it started, among the processes of the container that this one is put with; with ! before the mark, all commands but those whose marks begin so. The conductor starts a container of its own image that does this."`
+	EndSignal     string   `name:"end-signal" help:"With --end-exec: only send the signal of this name, INT or the like."`
 	Firewall      bool     `name:"firewall" help:"Only keep the firewall between containers and the cluster's ports. The conductor starts a container of its own image that does this."`
 }
 

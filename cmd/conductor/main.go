@@ -2,6 +2,8 @@
 package main
 
 import (
+	"context"
+	"io"
 	"os"
 
 	"github.com/dokkaa/dokkaa/conductor"
@@ -14,5 +16,6 @@ func main() {
 		Name:        "conductor",
 		Description: "Runs this host's share of the cluster's containers, and on one host at a time the scheduler.",
 		HTTPAddr:    conductor.DefaultHTTPAddr,
+		Instead:     func(io.Writer) (bool, error) { return settings.Instead(context.Background()) },
 	}, &settings, func(env daemon.Env) (daemon.Daemon, error) { return conductor.New(settings, env) }))
 }

@@ -34,7 +34,7 @@ func (e *Engine) Exec(ctx context.Context, container string, command []string, a
 			return before, nil
 		}
 	}
-	id, err := e.createExec(ctx, container, command)
+	id, err := e.createExec(ctx, container, map[string]any{"Cmd": command, "AttachStdout": true, "AttachStderr": true})
 	if err != nil {
 		return Exec{}, err
 	}
@@ -53,9 +53,8 @@ func (e *Engine) Exec(ctx context.Context, container string, command []string, a
 	return exec, err
 }
 
-func (e *Engine) createExec(ctx context.Context, container string, command []string) (id string, err error) {
-	resp, err := e.Docker.Do(ctx, http.MethodPost, "/containers/"+container+"/exec",
-		map[string]any{"Cmd": command, "AttachStdout": true, "AttachStderr": true})
+func (e *Engine) createExec(ctx context.Context, container string, ask map[string]any) (id string, err error) {
+	resp, err := e.Docker.Do(ctx, http.MethodPost, "/containers/"+container+"/exec", ask)
 	if err != nil {
 		return "", fmt.Errorf("make command: %w", err)
 	}

@@ -41,17 +41,13 @@ const (
 func (e *Engine) EnsureHelper(ctx context.Context, helper Helper) error {
 	ctx, cancel := context.WithTimeout(ctx, quickTimeout)
 	defer cancel()
-	own, err := ownContainer()
-	if err != nil {
-		return err
-	}
 	client, err := e.Docker.Client(ctx)
 	if err != nil {
 		return err
 	}
-	self, err := client.InspectContainerWithOptions(dockerclient.InspectContainerOptions{ID: own, Context: ctx})
+	self, err := e.self(ctx, client)
 	if err != nil {
-		return fmt.Errorf("inspect own container: %w", err)
+		return err
 	}
 	labels := map[string]string{labelHelper: "1", labelImage: self.Image}
 	there, err := client.InspectContainerWithOptions(dockerclient.InspectContainerOptions{ID: helper.Name, Context: ctx})

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/dokkaa/dokkaa/conductor/engine"
@@ -26,6 +27,7 @@ const (
 
 // Engine is what the API asks of the host's Docker Engine.
 type Engine interface {
+	Commands
 	List(ctx context.Context) ([]engine.Container, error)
 	Usage(ctx context.Context, id string) (state.Usage, error)
 	Logs(ctx context.Context, id string, o engine.LogOptions, line func(engine.LogLine) error) error
@@ -33,46 +35,76 @@ type Engine interface {
 
 // API is the API of a host.
 type API struct {
-	engine Engine
-	log    *slog.Logger
-	open   chan struct{} // requests that are being answered
+	engine   Engine
+	log      *slog.Logger
+	reads    places // requests that are being answered
+	commands places
+	forwards places
+	id       string // of this process: its commands' marks begin so
+
+	mu      sync.Mutex      // while one of those below begins, or all end
+	life    context.Context // commands and connections end with it
+	end     context.CancelFunc
+	running sync.WaitGroup // commands and connections
+	ending  sync.WaitGroup // of commands whose clients are gone
 }
 
 // New makes the API. It does no I/O.
 func New(e Engine, log *slog.Logger) *API {
-	return &API{engine: e, log: log, open: make(chan struct{}, maxOpen)}
+	a := &API{engine: e, log: log, reads: make(places, maxOpen), commands: make(places, maxCommands), forwards: make(places, maxForwards),
+		id: state.NewInstanceID()}
+	a.life, a.end = context.WithCancel(context.Background())
+	return a
 }
 
 // Routes serves the API.
 func (a *API) Routes(mux *http.ServeMux) {
-	mux.HandleFunc("GET /v1/instances/{instance}/logs", a.bounded(a.logs))
-	mux.HandleFunc("GET /v1/instances/{instance}/stats", a.bounded(a.stats))
+	mux.HandleFunc("GET /v1/instances/{instance}/logs", bounded(a.reads, a.logs))
+	mux.HandleFunc("GET /v1/instances/{instance}/stats", bounded(a.reads, a.stats))
+	mux.HandleFunc("POST /v1/instances/{instance}/exec", bounded(a.commands, a.counted(a.exec)))
+	mux.HandleFunc("POST /v1/instances/{instance}/forward", bounded(a.forwards, a.counted(a.forward)))
 }
 
-// bounded lets through so many requests of this host at a time.
-func (a *API) bounded(serve http.HandlerFunc) http.HandlerFunc {
+// places are how many requests are let through at a time.
+type places chan struct{}
+
+// bounded lets requests of this host through, so many at a time.
+func bounded(free places, serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if addr, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || !addr.Addr().Unmap().IsLoopback() {
 			http.Error(w, "this is for the host itself: ask its gateway", http.StatusForbidden)
 			return
 		}
 		select {
-		case a.open <- struct{}{}:
-			defer func() { <-a.open }()
+		case free <- struct{}{}:
+			defer func() { <-free }()
 			serve(w, r)
 		default:
-			http.Error(w, fmt.Sprintf("%d clients ask this host already", maxOpen), http.StatusServiceUnavailable)
+			http.Error(w, fmt.Sprintf("%d clients ask this of the host already", cap(free)), http.StatusServiceUnavailable)
 		}
+	}
+}
+
+// counted has the end of the conductor wait for requests that have no end of their own.
+func (a *API) counted(serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		done, ok := a.begin()
+		if !ok {
+			http.Error(w, "the conductor ends", http.StatusServiceUnavailable)
+			return
+		}
+		defer done()
+		serve(w, r)
 	}
 }
 
 // stats writes what an instance uses of its host, a state.Usage as JSON.
 func (a *API) stats(w http.ResponseWriter, r *http.Request) {
-	id := a.find(w, r)
-	if id == "" {
+	c, ok := a.find(w, r)
+	if !ok {
 		return
 	}
-	usage, err := a.engine.Usage(r.Context(), id)
+	usage, err := a.engine.Usage(r.Context(), c.ID)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
@@ -91,8 +123,8 @@ func (a *API) logs(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	id := a.find(w, r)
-	if id == "" {
+	c, ok := a.find(w, r)
+	if !ok {
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
@@ -102,7 +134,7 @@ func (a *API) logs(w http.ResponseWriter, r *http.Request) {
 	if err := out.flush(); err != nil { // the client sees at once that there may be nothing yet
 		return
 	}
-	err = a.engine.Logs(r.Context(), id, options, func(line engine.LogLine) error {
+	err = a.engine.Logs(r.Context(), c.ID, options, func(line engine.LogLine) error {
 		return out.write(state.LogLine{Time: line.Time, Stream: line.Stream, Text: line.Text})
 	})
 	if err != nil && r.Context().Err() == nil && out.err == nil {
@@ -134,21 +166,30 @@ func logOptions(r *http.Request) (o engine.LogOptions, err error) {
 	return o, nil
 }
 
-// find is the id of the container of the instance that is asked for. Without one it answers itself,
-// and returns "".
-func (a *API) find(w http.ResponseWriter, r *http.Request) (id string) {
+// find is the container of the instance that is asked for. Without one it answers itself.
+func (a *API) find(w http.ResponseWriter, r *http.Request) (c engine.Container, ok bool) {
 	all, err := a.engine.List(r.Context())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		return ""
+		return c, false
 	}
 	for _, c := range all {
 		if c.Instance == r.PathValue("instance") {
-			return c.ID
+			return c, true
 		}
 	}
 	http.Error(w, "this host has no instance "+r.PathValue("instance"), http.StatusNotFound)
-	return ""
+	return c, false
+}
+
+// findRunning is find of one that has processes.
+func (a *API) findRunning(w http.ResponseWriter, r *http.Request) (c engine.Container, ok bool) {
+	c, ok = a.find(w, r)
+	if ok && c.Status != engine.StatusRunning {
+		http.Error(w, fmt.Sprintf("instance %s does not run: its container is %s: %s", c.Instance, c.Status, c.Detail), http.StatusConflict)
+		return c, false
+	}
+	return c, ok
 }
 
 // lineWriter writes to a client that may be slow, or gone.

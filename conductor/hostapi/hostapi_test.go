@@ -1,12 +1,14 @@
 package hostapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +19,9 @@ import (
 
 // fakeEngine has one container.
 type fakeEngine struct {
+	*fakeCommands
+	status  engine.Status // of the container; running if it is ""
+	noAddr  bool
 	lines   []engine.LogLine
 	fails   error // after the lines
 	listErr error
@@ -25,7 +30,11 @@ type fakeEngine struct {
 }
 
 func (f *fakeEngine) List(context.Context) ([]engine.Container, error) {
-	return []engine.Container{{ID: "c1", Instance: "i1"}}, f.listErr
+	c := engine.Container{ID: "c1", Instance: "i1", Status: cmp.Or(f.status, engine.StatusRunning)}
+	if !f.noAddr {
+		c.Addr = netip.MustParseAddr("127.0.0.1")
+	}
+	return []engine.Container{c}, f.listErr
 }
 
 func (f *fakeEngine) Logs(ctx context.Context, id string, o engine.LogOptions, line func(engine.LogLine) error) error {
@@ -104,7 +113,8 @@ func TestRefusals(t *testing.T) {
 		"usage, afar":    {"10.0.0.2:5", "/v1/instances/i1/stats", &fakeEngine{}, 403, "this is for the host itself"},
 		"usage, hangs":   {"127.0.0.1:5", "/v1/instances/i1/stats", &fakeEngine{fails: errors.New("Docker does not answer")}, 503, "Docker does not answer"},
 		"usage of none":  {"127.0.0.1:5", "/v1/instances/i2/stats", &fakeEngine{}, 404, "this host has no instance i2"},
-		"something else": {"127.0.0.1:5", "/v1/instances/i1/exec", &fakeEngine{}, 404, ""},
+		"something else": {"127.0.0.1:5", "/v1/instances/i1/top", &fakeEngine{}, 404, ""},
+		"wrong method":   {"127.0.0.1:5", "/v1/instances/i1/exec", &fakeEngine{}, 405, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := ask(t, New(test.engine, slog.New(slog.DiscardHandler)), test.from, test.target)
@@ -120,14 +130,14 @@ func TestRequestsAreBounded(t *testing.T) {
 	e := &fakeEngine{hold: make(chan struct{})}
 	a := New(e, slog.New(slog.DiscardHandler))
 	for range maxOpen {
-		a.open <- struct{}{}
+		a.reads <- struct{}{}
 	}
 	if w := ask(t, a, "127.0.0.1:5", "/v1/instances/i1/logs"); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("one too many: %d", w.Code)
 	}
-	<-a.open
+	<-a.reads
 	close(e.hold)
-	if w := ask(t, a, "127.0.0.1:5", "/v1/instances/i1/logs"); w.Code != http.StatusOK || len(a.open) != maxOpen-1 {
-		t.Errorf("a free place: %d, %d open", w.Code, len(a.open))
+	if w := ask(t, a, "127.0.0.1:5", "/v1/instances/i1/logs"); w.Code != http.StatusOK || len(a.reads) != maxOpen-1 {
+		t.Errorf("a free place: %d, %d open", w.Code, len(a.reads))
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -214,16 +215,56 @@ func (e *Engine) Get(ctx context.Context, path string, query url.Values, into an
 // is sent as JSON unless it is nil. The caller closes the body of the answer, whose status is one of
 // success; a refusal is an error.
 func (e *Engine) Do(ctx context.Context, method, path string, body any) (*http.Response, error) {
-	if _, err := e.Client(ctx); err != nil {
+	api, err := e.speaks(ctx)
+	if err != nil {
 		return nil, err
 	}
-	e.mu.Lock()
-	api := e.api
-	e.mu.Unlock()
-	if api == "" { // somebody else's try to connect again has just failed
-		return nil, fmt.Errorf("connect to Docker at %s: %w", e.host, dockerclient.ErrConnectionRefused)
-	}
 	return e.send(ctx, method, "/v"+api+path, body)
+}
+
+// speaks is the version of the API that requests are to be of.
+func (e *Engine) speaks(ctx context.Context) (api string, err error) {
+	if _, err := e.Client(ctx); err != nil {
+		return "", err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.api == "" { // somebody else's try to connect again has just failed
+		return "", fmt.Errorf("connect to Docker at %s: %w", e.host, dockerclient.ErrConnectionRefused)
+	}
+	return e.api, nil
+}
+
+// Hijacked is a connection to the Engine that a request was given for itself. It has no deadlines, and
+// ends with Close only.
+type Hijacked interface {
+	io.ReadWriteCloser
+	CloseWrite() error
+}
+
+// Hijack sends a request that Do would send, and takes the connection over. Ctx bounds the request only.
+// The caller closes the connection.
+func (e *Engine) Hijack(ctx context.Context, path string, body any) (Hijacked, error) {
+	api, err := e.speaks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	req, err := newRequest(ctx, http.MethodPost, "/v"+api+path, body)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", "tcp")
+	resp, err := e.roundTrip(req, http.StatusSwitchingProtocols)
+	if err != nil {
+		return nil, err
+	}
+	conn, ok := resp.Body.(Hijacked)
+	if !ok {
+		resp.Body.Close()
+		return nil, fmt.Errorf("the Engine does not hand the connection over: %s", resp.Status)
+	}
+	return conn, nil
 }
 
 // Filters are the query of a request whose answer is to be filtered: by label and the like.
@@ -241,6 +282,14 @@ func (e *Engine) get(ctx context.Context, path string) (*http.Response, error) {
 }
 
 func (e *Engine) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	req, err := newRequest(ctx, method, path, body)
+	if err != nil {
+		return nil, err
+	}
+	return e.roundTrip(req)
+}
+
+func newRequest(ctx context.Context, method, path string, body any) (*http.Request, error) {
 	var content io.Reader = http.NoBody
 	if body != nil {
 		data, err := json.Marshal(body)
@@ -250,17 +299,19 @@ func (e *Engine) send(ctx context.Context, method, path string, body any) (*http
 		content = bytes.NewReader(data)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://docker"+path, content)
-	if err != nil {
-		return nil, err
-	}
-	if body != nil {
+	if err == nil && body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return req, err
+}
+
+// roundTrip sends a request. A status that is neither one of success nor among the others is an error.
+func (e *Engine) roundTrip(req *http.Request, others ...int) (*http.Response, error) {
 	resp, err := e.http.Do(req)
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+	if (resp.StatusCode < 200 || resp.StatusCode > 299) && !slices.Contains(others, resp.StatusCode) {
 		defer resp.Body.Close()
 		message, _ := io.ReadAll(io.LimitReader(resp.Body, 1024)) // only to explain the status
 		return nil, &dockerclient.Error{Status: resp.StatusCode, Message: string(message)}
