@@ -53,6 +53,7 @@ type session struct {
 	stateDir string
 	in       io.Reader
 	out      io.Writer
+	errOut   io.Writer // for what a command in an instance complains of
 	log      *slog.Logger
 	doors    doors
 
@@ -73,13 +74,16 @@ type usageError struct{ message string }
 func (e usageError) Error() string { return e.message }
 
 // Main runs the command that args name, and returns the exit code: 0 if it did what it should, 1
-// if it did not, 2 for wrong usage.
+// if it did not, 2 for wrong usage; or that of what it ran for the user.
 func Main(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
 	err := run(ctx, args, in, out, errOut)
 	var usage usageError
+	var code exitCode
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &code):
+		return int(code)
 	case errors.As(err, &usage):
 		fmt.Fprintf(errOut, "dokkaacfg: %v (see --help)\n", err)
 		return 2
@@ -135,7 +139,7 @@ func openSession(p *invocation) (*session, error) {
 		level = slog.LevelDebug
 	}
 	s := &session{
-		cluster: p.Cluster, stateDir: p.StateDir, in: p.in, out: p.out,
+		cluster: p.Cluster, stateDir: p.StateDir, in: p.in, out: p.out, errOut: p.errOut,
 		log: slog.New(slog.NewTextHandler(p.errOut, &slog.HandlerOptions{Level: level})),
 	}
 	var err error

@@ -70,7 +70,7 @@ func newSession(t *testing.T, p provider, input string) (*session, *strings.Buil
 	var out strings.Builder
 	return &session{
 		cluster: "test", provider: p, stateDir: t.TempDir(),
-		in: strings.NewReader(input), out: &out, log: slog.New(slog.DiscardHandler), hostClient: newHostClient(p, doors{}),
+		in: strings.NewReader(input), out: &out, errOut: &out, log: slog.New(slog.DiscardHandler), hostClient: newHostClient(p, doors{}),
 	}, &out
 }
 

@@ -23,6 +23,14 @@ func (p *invocation) completeContainers(cmd *cobra.Command, _ []string, _ string
 	})
 }
 
+// completeFirstContainer offers them for the first argument.
+func (p *invocation) completeFirstContainer(cmd *cobra.Command, args []string, text string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return p.completeContainers(cmd, args, text)
+}
+
 // completeHosts offers the hosts' addresses for the first argument.
 func (p *invocation) completeHosts(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {

@@ -23,6 +23,7 @@ func newRoot(p *invocation) *cobra.Command {
 	addGroup(root, "clusters", "Clusters:", newUpCommand(p), newStatusCommand(p), newDownCommand(p), newDemoCommand(p), newSettingsCommand(p), newEventsCommand(p), newBackupCommand(p), newRestoreCommand(p), newRecoverCommand(p))
 	addGroup(root, "apps", "Applications:", newApplyCommand(p), newConvertCommand(p), newPsCommand(p), newStatsCommand(p), newInspectCommand(p), newLogsCommand(p), newScaleCommand(p), newStopCommand(p),
 		newStartCommand(p), newRestartCommand(p), newRollbackCommand(p), newRmCommand(p), newWaitCommand(p), newPromoteCommand(p))
+	addGroup(root, "inside", "Into instances:", newExecCommand(p))
 	addGroup(root, "parts", "Hosts, and what containers use:", newHostCommand(p), newVolumeCommand(p), newSecretCommand(p), newConfigCommand(p), newRegistryCommand(p))
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.Provider, "provider", "local", "where the hosts are: local, digitalocean, ssh")

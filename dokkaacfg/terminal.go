@@ -3,6 +3,8 @@ package dokkaacfg
 import (
 	"io"
 	"os"
+
+	"golang.org/x/term"
 )
 
 // paint colours text for people, and does nothing where colours are not wanted.
@@ -21,4 +23,10 @@ func newPaint(out io.Writer, getenv func(string) string) paint {
 		return func(_, text string) string { return text }
 	}
 	return func(colour, text string) string { return "\x1b[" + colour + "m" + text + "\x1b[0m" }
+}
+
+// isTerminal tells whether a person is at the other end. /dev/null, which is a device too, is none.
+func isTerminal(end any) bool {
+	file, ok := end.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
 }

@@ -175,15 +175,6 @@ func (k valueKind) text(s *session, file string) ([]byte, error) {
 	return text, nil
 }
 
-func isTerminal(in io.Reader) bool {
-	file, ok := in.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
 // valueRow is one secret or config as ls shows it.
 type valueRow struct {
 	state.Ref

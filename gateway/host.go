@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
@@ -24,6 +25,8 @@ const (
 	hostPort = "4001"
 	// forwardedBy says which host's gateway asks another's. That one asks nobody else.
 	forwardedBy = "Dokkaa-Forwarded-By"
+	// askedBy tells the conductor for whom it does something.
+	askedBy = "Dokkaa-Asked-By"
 )
 
 // hostDoor lets requests about a host through to its conductor.
@@ -63,6 +66,9 @@ func newHostProxy(transport http.RoundTripper, log *slog.Logger, whose string, r
 		Rewrite: func(r *httputil.ProxyRequest) {
 			rewrite(r)
 			r.Out.Header.Del("Origin")
+			if !isForwarded(r.In) { // else another gateway knew better
+				r.Out.Header.Set(askedBy, whoAsks(r.In))
+			}
 		},
 		Transport:     transport,
 		FlushInterval: -1,
@@ -108,4 +114,24 @@ func (d *hostDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func isHostAddress(text string) bool {
 	addr, err := netip.ParseAddr(text)
 	return err == nil && addr.Is4() && addr.IsGlobalUnicast()
+}
+
+// isForwarded tells whether another gateway asks, where those have certificates to show for it.
+func isForwarded(r *http.Request) bool {
+	if r.TLS != nil && (len(r.TLS.PeerCertificates) == 0 || certificate.RoleOf(r.TLS.PeerCertificates[0]) != certificate.Gateway) {
+		return false
+	}
+	return r.Header.Get(forwardedBy) != ""
+}
+
+// whoAsks is who sends a request, as far as can be told.
+func whoAsks(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		return r.TLS.PeerCertificates[0].Subject.CommonName + " at " + host
+	}
+	return host
 }

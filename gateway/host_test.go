@@ -47,6 +47,7 @@ func TestOwnHost(t *testing.T) {
 	}{
 		{"GET", "/v1/hosts/10.0.0.1/instances/i1/logs?tail=5", "", 200, "GET /v1/instances/i1/logs?tail=5"},
 		{"POST", "/v1/hosts/10.0.0.1/instances/i1/exec", "", 200, "POST /v1/instances/i1/exec"},
+		{"POST", "/v1/hosts/10.0.0.1/instances/i1/exec", "null", 403, "requests of pages"},
 		{"GET", "/v1/hosts/127.0.0.1/instances/i1/logs", "", 404, "not the IPv4 address of a host"},
 		{"GET", "/v1/hosts/example.com/instances/i1/logs", "", 404, "not the IPv4 address of a host"},
 		{"GET", "/v1/hosts/10.0.0.1/instances/i1/logs", "http://evil.test", 403, "requests of pages"},

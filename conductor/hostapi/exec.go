@@ -1,6 +1,7 @@
 package hostapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -183,8 +184,5 @@ func (s *execSession) obey(ctx context.Context) {
 
 // whoAsks is the client as the gateway says.
 func whoAsks(r *http.Request) string {
-	if who := r.Header.Get("X-Forwarded-For"); who != "" {
-		return who
-	}
-	return r.RemoteAddr
+	return cmp.Or(r.Header.Get("Dokkaa-Asked-By"), r.RemoteAddr)
 }
