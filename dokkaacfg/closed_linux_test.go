@@ -52,6 +52,7 @@ type world struct {
 
 type hostWorld struct {
 	machine    *vhost.Machine
+	six        netip.Addr // its IPv6 address, for its neighbours
 	containers []container
 	published  []int // ports that Docker publishes
 	members    bool  // it has an etcd member
@@ -76,7 +77,9 @@ func (m *machines) isClosed(ports []uint16) {
 		for _, from := range w.placesAround(host) {
 			for _, at := range host.addresses(from) {
 				group.Go(func() { m.compare(table, host, from, at, ports) })
-				group.Go(func() { m.compareDNS(table, host, from, at) })
+				if at.kind != onIPv6 {
+					group.Go(func() { m.compareDNS(table, host, from, at) })
+				}
 			}
 		}
 		group.Wait()
@@ -99,12 +102,18 @@ func (m *machines) openDoor() {
 func (m *machines) look() world {
 	m.Helper()
 	outside := m.cluster.Machine(len(m.machines)+1, m.trees)
-	if err := outside.PowerOn(m.Context(), vhost.MachineOptions{AuthorizedKeys: []string{m.key}}); err != nil {
+	err := outside.PowerOn(m.Context(), vhost.MachineOptions{AuthorizedKeys: []string{m.key}})
+	if err != nil {
 		m.Fatal(err)
 	}
 	w := world{elsewhere: place{machine: outside, name: "elsewhere", from: fromElsewhere}}
 	for _, machine := range m.machines {
 		h := &hostWorld{machine: machine, members: m.on(machine, "docker ps -q --filter name=^etcd$") != ""}
+		// As an address of the machine beside them: it has a link of the same name.
+		const linkLocal = `ip -6 -oneline address show scope link | awk '$2 !~ /^(docker|br-|veth|dokkaa)/ {sub(/\/.*/, "", $4); print $4 "%" $2; exit}'`
+		if h.six, err = netip.ParseAddr(m.on(machine, linkLocal)); err != nil {
+			m.Fatal(err)
+		}
 		const list = `docker ps -q --filter label=dokkaa.app | xargs -r docker inspect --format '{{.Name}} {{.State.Pid}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}} {{json .Mounts}}'
 			docker ps -q --filter label=dokkaa.app | xargs -r docker inspect --format '{{range $inside, $list := .NetworkSettings.Ports}}{{range $list}}port {{.HostPort}}{{"\n"}}{{end}}{{end}}'`
 		for line := range strings.Lines(m.on(machine, list)) {
@@ -151,6 +160,9 @@ func (h *hostWorld) addresses(from place) []target {
 	if from.from == fromHosts || from.from == fromContainers && from.machine != h.machine {
 		return all // the others are, to those, of their own host
 	}
+	if from.from == fromElsewhere {
+		all = append(all, target{onIPv6, h.six})
+	}
 	all = append(all, target{onBridge, netip.MustParseAddr(bridgeIP)})
 	for _, c := range h.containers {
 		if c.pid != from.pid || from.machine != h.machine {
@@ -187,7 +199,7 @@ func (m *machines) compare(table openPorts, host *hostWorld, from place, at targ
 		return
 	}
 	for _, port := range open {
-		if row := table.row(int(port), slices.Contains(host.published, int(port))); !row.allows(from.from, at.kind) && !(at.kind == onBridge && row.everywhere() && row.allows(from.from, onAddress)) {
+		if row := table.row(int(port), slices.Contains(host.published, int(port))); !row.allows(from.from, at.kind) && !((at.kind == onBridge || at.kind == onIPv6) && row.everywhere() && row.allows(from.from, onAddress)) {
 			m.Errorf("from %s, port %d of %s (%s of host %s) is open, but docs/security.md says %q of %s", from.name, port, at.addr, at.kind, host.machine.IP(), row.cells[from.from], row.text)
 		}
 	}

@@ -18,11 +18,11 @@ import (
 // TestInterruptedUp kills up at random points, until it has come to its end: it always goes on from
 // there, and makes what it would have made at once. Then hosts are lost and come back.
 func TestInterruptedUp(t *testing.T) {
-	m := newMachines(t, "cfgcut", "10.120.0.0/24", 3)
 	program := filepath.Join(t.TempDir(), "dokkaacfg")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../cmd/dokkaacfg").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	m := newMachines(t, "cfgcut", "10.120.0.0/24", 3) // with a home of its own, where nothing is built yet
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, seed))

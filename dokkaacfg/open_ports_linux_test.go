@@ -129,6 +129,7 @@ func (o *openPorts) row(port int, published bool) portRow {
 // Where on a host a port may be open.
 const (
 	onAddress   = "its address"
+	onIPv6      = "its IPv6 address"
 	onBridge    = "its bridge"
 	onContainer = "a container"
 )

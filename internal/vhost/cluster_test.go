@@ -139,6 +139,14 @@ func TestTwoHosts(t *testing.T) {
 		reaches(t, "machine", machine)
 		reaches(t, "host 1", peer)
 	})
+	t.Run("only root reaches etcd from the machine", func(t *testing.T) {
+		member := two.IP().String() + ":2379"
+		serve(t, two, member)
+		reaches(t, "host 1", func() error { return dialFrom(ctx, one, member) })
+		reaches(t, "root", func() error { return dialMachine(ctx, member) })
+		fails(t, "a browser", func() error { return dialAsNobody(ctx, member) })
+		reaches(t, "a browser, to other ports", func() error { return dialAsNobody(ctx, two.IP().String()+":7000") })
+	})
 	t.Run("a host reaches the outside", func(t *testing.T) {
 		outside, err := c.AddOutside(ctx, netip.MustParseAddr("198.51.100.77"))
 		if err != nil {

@@ -18,7 +18,7 @@ type rule struct {
 	spec         []string
 }
 
-// rules let the hosts out, and the answers in. They stand in iptables because an engine of the
+// rules let the hosts out, and the answers in, and no pages to etcd. They stand in iptables because an engine of the
 // machine's own sets the policy of that FORWARD chain to DROP: an nftables table beside it
 // could not overrule that.
 func (c *Cluster) rules() []rule {
@@ -29,6 +29,9 @@ func (c *Cluster) rules() []rule {
 	return []rule{
 		{"filter", "FORWARD", commented("-i "+c.machineLink(), "ACCEPT")},
 		{"filter", "FORWARD", commented("-o "+c.machineLink(), "ACCEPT")},
+		// Without certificates etcd takes what a form in a web page sends, and a browser on the
+		// machine, which is hardly root's, could reach it. The gateway beside it knows better.
+		{"filter", "OUTPUT", commented("-o "+c.machineLink()+" -p tcp --dport 2379:2380 -m owner ! --uid-owner 0", "REJECT")},
 		{"nat", "POSTROUTING", commented("-s "+subnet+" ! -d "+subnet, "MASQUERADE")},
 		// The hosts' containers believe in packets of 1500 bytes; where the machine's way out
 		// takes fewer, what the world sends them would get lost without a word.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -168,4 +169,11 @@ func eventually(t *testing.T, what string, f func() error) {
 	if wait(ctx, 50*time.Millisecond, func() (bool, error) { last = f(); return last == nil, nil }) != nil {
 		t.Fatalf("%s: %v", what, last)
 	}
+}
+
+// dialAsNobody connects from the machine as a user who is not root.
+func dialAsNobody(ctx context.Context, addr string) error {
+	cmd := exec.CommandContext(ctx, "bash", "-c", "exec 3<>/dev/tcp/"+strings.Replace(addr, ":", "/", 1))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	return cmd.Run()
 }
