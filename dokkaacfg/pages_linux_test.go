@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -49,13 +48,13 @@ func pageAttempts() []pageAttempt {
 }
 
 // refusesPages tries what pages in a browser could, on the doors of every host: those on loopback
-// too, where a browser on the host is. Those of etcd itself are for the cluster's hosts alone.
+// too, where a browser on the host is.
 func (m *machines) refusesPages() {
 	m.Helper()
 	for _, machine := range m.machines {
 		var group sync.WaitGroup
 		for door := range strings.FieldsSeq(m.on(machine, `ss -Htlnp | grep -Ev '"(sshd|docker-proxy|systemd)"' | awk '{print $4}'`)) {
-			if addr, err := netip.ParseAddrPort(door); err == nil && !slices.Contains([]uint16{53, 2379, 2380}, addr.Port()) && addr.Addr().String() != bridgeIP {
+			if addr, err := netip.ParseAddrPort(door); err == nil && addr.Port() != 53 && addr.Addr().String() != bridgeIP {
 				group.Go(func() { m.doorRefusesPages(machine, door) })
 			}
 		}
