@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -39,36 +37,6 @@ func connect(ctx context.Context, host Host, log *slog.Logger) (*engine, error) 
 		return nil, fmt.Errorf("host %s: %w", host.IP(), err)
 	}
 	return &engine{client: client}, nil
-}
-
-// load loads an image, unless the engine has it, and tells whether it did; meanwhile, how much of
-// its file is sent.
-func (e *engine) load(ctx context.Context, image imageFile, sent func(n, of int64)) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
-	defer cancel()
-	if id, err := e.imageID(ctx, image.tag); err == nil && id == image.id {
-		return false, nil
-	} else if err != nil && !docker.IsNotFound(err) {
-		return false, err
-	}
-	file, err := os.Open(image.path)
-	if err != nil {
-		return false, fmt.Errorf("load image %s: %w", image.tag, err)
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return false, fmt.Errorf("load image %s: %w", image.tag, err)
-	}
-	counted := &countingReader{from: file, tell: func(n int64) { sent(n, info.Size()) }}
-	if err := e.client.LoadImage(dockerclient.LoadImageOptions{InputStream: counted, OutputStream: io.Discard, Context: ctx}); err != nil {
-		return false, fmt.Errorf("load image %s: %w", image.tag, err)
-	}
-	// An engine tells of some errors only in the text that it sends meanwhile.
-	if _, err := e.imageID(ctx, image.tag); err != nil {
-		return false, fmt.Errorf("load image %s: %w", image.tag, err)
-	}
-	return true, nil
 }
 
 func (e *engine) imageID(ctx context.Context, tag string) (string, error) {

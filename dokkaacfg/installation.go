@@ -10,7 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -157,21 +157,18 @@ func (i *installation) loadImages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var mu sync.Mutex
-	loaded := 0
+	var loaded, bytes atomic.Int64
 	err = i.onEach(ctx, func(ctx context.Context, host Host) (err error) {
 		step := i.progress.step(host.IP().String(), "images")
 		defer func() { step.end(err) }()
 		for _, image := range images {
 			step.doing("%s", image.tag)
-			did, err := i.engines[host.IP()].load(ctx, image, step.sent)
+			sent, err := i.engines[host.IP()].load(ctx, image, step.sent)
 			if err != nil {
 				return fmt.Errorf("host %s: %w", host.IP(), err)
 			}
-			if did {
-				mu.Lock()
-				loaded++
-				mu.Unlock()
+			if bytes.Add(sent); sent > 0 {
+				loaded.Add(1)
 			}
 		}
 		return nil
@@ -179,7 +176,7 @@ func (i *installation) loadImages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	i.progress.done("images: %d on each host, %d loaded now", len(images), loaded)
+	i.progress.done("images: %d on each host, %d loaded now, with %s", len(images), loaded.Load(), megabytes(bytes.Load()))
 	return nil
 }
 
