@@ -87,6 +87,21 @@ func (e *engine) run(ctx context.Context, d daemonSpec) (did string, err error) 
 	}
 }
 
+// isCurrent tells whether a daemon that runs is as described. One that does not run, or not at all, is not
+// to be replaced.
+func (e *engine) isCurrent(ctx context.Context, d daemonSpec) (bool, error) {
+	existing, err := e.find(ctx, d.name)
+	if err != nil || existing == nil || !existing.State.Running {
+		return true, err
+	}
+	imageID, err := e.imageID(ctx, d.image())
+	if err != nil {
+		return false, err
+	}
+	d.keep(existing.Config.Env)
+	return existing.Config.Labels[configLabel] == d.digest(imageID), nil
+}
+
 // isUnderWay tells of an error that another request to the engine is the cause of.
 func isUnderWay(err error) bool {
 	var refused *dockerclient.Error
@@ -103,13 +118,14 @@ func (e *engine) runOnce(ctx context.Context, d daemonSpec) (did string, err err
 		return "", err
 	}
 	former := existing
-	if existing == nil && handsOver(d.name) {
+	if existing == nil {
 		if former, err = e.putAsideLast(ctx, d.name); err != nil {
 			return "", err
 		}
 	}
 	if former != nil && isOurs(former, d.name) {
 		d.keep(former.Config.Env)
+		d.keepOnce(former.Config.Env)
 	}
 	digest := d.digest(imageID)
 	did = "started"
@@ -120,9 +136,8 @@ func (e *engine) runOnce(ctx context.Context, d daemonSpec) (did string, err err
 		case existing.Config.Labels[configLabel] == digest && existing.State.Running:
 			return "", nil
 		case existing.Config.Labels[configLabel] == digest:
-			return "started again", e.start(ctx, existing.ID)
+			return "started again", e.startAfter(ctx, existing.ID, d.name)
 		}
-		d.keepOnce(existing.Config.Env)
 		if err := e.makeWay(ctx, existing, d.name); err != nil {
 			return "", err
 		}
@@ -132,12 +147,12 @@ func (e *engine) runOnce(ctx context.Context, d daemonSpec) (did string, err err
 	if err != nil {
 		return "", err
 	}
-	return did, e.start(ctx, id)
+	return did, e.startAfter(ctx, id, d.name)
 }
 
 // makeWay gives the name of a container free for the one that is to take its place.
 func (e *engine) makeWay(ctx context.Context, existing *dockerclient.Container, name string) error {
-	if handsOver(name) && existing.State.Running {
+	if existing.State.Running {
 		return e.putAside(ctx, existing, name)
 	}
 	return removeContainer(ctx, e.client, existing.ID)
@@ -215,11 +230,14 @@ func removeContainer(ctx context.Context, client *dockerclient.Client, id string
 }
 
 // healthy asks the daemon what its image's HEALTHCHECK asks, without waiting for Docker's turn.
-func (e *engine) healthy(ctx context.Context, name string) error {
+func (e *engine) healthy(ctx context.Context, name string) error { return e.healthyIn(ctx, name, name) }
+
+// healthyIn asks the daemon of a container that has another name, or none.
+func (e *engine) healthyIn(ctx context.Context, container, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
 	exec, err := e.client.CreateExec(dockerclient.CreateExecOptions{
-		Container: name, Cmd: []string{"/" + name, "--healthcheck"}, AttachStdout: true, AttachStderr: true, Context: ctx,
+		Container: container, Cmd: []string{"/" + name, "--healthcheck"}, AttachStdout: true, AttachStderr: true, Context: ctx,
 	})
 	if err != nil {
 		return fmt.Errorf("check health of %s: %w", name, err)

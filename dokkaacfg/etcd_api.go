@@ -166,10 +166,14 @@ func (e etcdAPI) answers(ctx context.Context, member netip.Addr) bool {
 	return true
 }
 
-// memberStatus is how much a member knows, by itself.
+// memberStatus is what a member says by itself: how much it knows, whom it follows, and what it holds.
 type memberStatus struct {
-	Term  uint64 `json:"raftTerm,string"`
-	Index uint64 `json:"raftIndex,string"`
+	Term    uint64   `json:"raftTerm,string"`
+	Index   uint64   `json:"raftIndex,string"`
+	Leader  string   `json:"leader"` // its id, "0" for none
+	Version string   `json:"version"`
+	Size    int64    `json:"dbSize,string"` // of its file, in bytes
+	Errors  []string `json:"errors"`        // that it goes on complaining of
 }
 
 // status asks a member how much it knows, which needs no majority.

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -180,76 +179,6 @@ func (i *installation) loadImages(ctx context.Context) error {
 	return nil
 }
 
-func (i *installation) startDaemons(ctx context.Context) error {
-	members, err := i.startEtcd(ctx)
-	if err != nil {
-		return err
-	}
-	all := addresses(i.hosts)
-	if err := i.refuseHalf(ctx, members); err != nil {
-		return err
-	}
-	if err := i.renewGateways(ctx, members); err != nil {
-		return err
-	}
-	err = i.onEach(ctx, func(ctx context.Context, host Host) (err error) {
-		step := i.progress.step(host.IP().String(), "start")
-		defer func() { step.end(err) }()
-		for _, d := range daemonsOf(host.IP(), all, members, i.doors, i.key, i.ambassadorMode) {
-			step.doing("%s", d.name)
-			if err := i.run(ctx, host, d); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return i.onEach(ctx, func(ctx context.Context, host Host) (err error) {
-		step := i.progress.step(host.IP().String(), "health")
-		defer func() { step.end(err) }()
-		names := daemonNames
-		if !slices.Contains(members, host.IP()) {
-			names = others(etcdName, names)
-		}
-		for _, name := range names {
-			step.doing("%s", name)
-			err := i.waitHealthy(ctx, host, name)
-			if handsOver(name) {
-				err = i.settle(ctx, host, name, err)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		step.done("%s are healthy", strings.Join(names, ", "))
-		return nil
-	})
-}
-
-// renewGateways has the gateways that run ask these members, one after the other: there is always
-// one that answers.
-func (i *installation) renewGateways(ctx context.Context, members []netip.Addr) error {
-	for _, host := range slices.Concat(i.hosts, i.leaving) {
-		container, err := i.engines[host.IP()].find(ctx, "gateway")
-		if err != nil {
-			return fmt.Errorf("host %s: %w", host.IP(), err)
-		}
-		if container == nil || !container.State.Running {
-			continue
-		}
-		did, err := i.runDaemon(ctx, host, gatewayDaemon(host.IP(), members))
-		if err == nil && did != "" {
-			err = i.waitHealthy(ctx, host, "gateway")
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // run runs a daemon on a host.
 func (i *installation) run(ctx context.Context, host Host, d daemonSpec) error {
 	_, err := i.runDaemon(ctx, host, d)
@@ -292,7 +221,7 @@ func (i *installation) settle(ctx context.Context, host Host, name string, faile
 			return errors.Join(failed, fmt.Errorf("host %s: restore %s: %w", host.IP(), name, err))
 		}
 		if restored {
-			return fmt.Errorf("%w\nThe %s from before goes on", failed, name)
+			return fmt.Errorf("%w\nThe %s from before goes on there", failed, name)
 		}
 		return failed
 	}

@@ -102,27 +102,21 @@ func (i *installation) formEtcd(ctx context.Context, found etcdFound) error {
 }
 
 // runEtcd runs the members that there are as they should be: those that do not run at once, since
-// they may need each other, then the others, of which one at a time is replaced.
+// they may need each other, then the others, of which one at a time is replaced; see renewMembers.
 func (i *installation) runEtcd(ctx context.Context, found etcdFound) error {
 	if len(found.containers) == 0 && !slices.ContainsFunc(i.hosts, func(host Host) bool { return found.data[host.IP()] }) {
 		return errors.New("the data of etcd is lost: no host has it any more. What runs goes on running. Restore it from a backup: dokkaacfg restore")
 	}
-	for _, running := range []bool{false, true} {
-		for _, host := range i.hosts {
-			container := found.containers[host.IP()]
-			if container == nil || container.State.Running != running {
-				continue
-			}
-			did, err := i.runDaemon(ctx, host, etcdDaemon(i.token, host.IP(), found.initial, "existing"))
-			if err == nil && running && did != "" {
-				err = i.waitHealthy(ctx, host, etcdName)
-			}
-			if err != nil {
-				return err
-			}
+	for _, host := range i.hosts {
+		container := found.containers[host.IP()]
+		if container == nil || container.State.Running {
+			continue
+		}
+		if err := i.run(ctx, host, etcdDaemon(i.token, host.IP(), found.initial, "existing")); err != nil {
+			return err
 		}
 	}
-	return nil
+	return i.renewMembers(ctx, found)
 }
 
 // settleMembers takes one step after the other until the members are those that there should be.
@@ -259,18 +253,12 @@ func (i *installation) host(ip netip.Addr) Host {
 
 // clearEtcd removes a member's container and its data.
 func (e *engine) clearEtcd(ctx context.Context) error {
-	container, err := e.find(ctx, etcdName)
-	if err != nil {
+	if err := e.removeDaemon(ctx, etcdName); err != nil {
 		return err
-	}
-	if container != nil && isOurs(container, etcdName) {
-		if err := removeContainer(ctx, e.client, container.ID); err != nil {
-			return err
-		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	err = e.client.RemoveVolumeWithOptions(dockerclient.RemoveVolumeOptions{Name: etcdVolume, Context: ctx})
+	err := e.client.RemoveVolumeWithOptions(dockerclient.RemoveVolumeOptions{Name: etcdVolume, Context: ctx})
 	if err != nil && !docker.IsNotFound(err) {
 		return fmt.Errorf("remove volume %s: %w", etcdVolume, err)
 	}

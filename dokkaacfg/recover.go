@@ -182,10 +182,7 @@ func (i *installation) recover(ctx context.Context, chosen Host) error {
 	forced := lone
 	forced.env = append(slices.Clone(lone.env), "ETCD_FORCE_NEW_CLUSTER=true")
 	for _, d := range []daemonSpec{forced, lone} {
-		if err := i.run(ctx, chosen, d); err != nil {
-			return err
-		}
-		if err := i.waitHealthy(ctx, chosen, etcdName); err != nil {
+		if err := i.bring(ctx, chosen, d); err != nil {
 			return err
 		}
 	}

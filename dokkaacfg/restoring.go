@@ -183,8 +183,17 @@ func (i *installation) refuseHalf(ctx context.Context, members []netip.Addr) err
 	}
 }
 
-// removeDaemon removes the container of one of our daemons.
+// removeDaemon removes the container of one of our daemons, and any that it was to take over from.
 func (e *engine) removeDaemon(ctx context.Context, name string) error {
+	before, err := e.predecessors(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, p := range before {
+		if err := removeContainer(ctx, e.client, p.id); err != nil {
+			return err
+		}
+	}
 	container, err := e.find(ctx, name)
 	if err != nil || container == nil || !isOurs(container, name) {
 		return err

@@ -82,22 +82,27 @@ func (s *session) up(ctx context.Context, p *progress, scale int, images, mode s
 	if err != nil {
 		return nil, err
 	}
-	made, err := ensureSecretKey(s.secretKeyFile())
-	if err != nil {
-		return nil, err
-	}
-	if made {
-		p.done("the cluster's key, which its secrets are encrypted with: %s", s.secretKeyFile())
-	}
-	i := newInstallation(Installation{Cluster: s.cluster, Hosts: hosts, Images: images, SecretKey: s.secretKeyFile(), Log: s.log, AmbassadorMode: mode}, p)
-	i.doors = s.doors
-	if err := i.install(ctx); err != nil {
+	if err := s.install(ctx, p, hosts, images, mode); err != nil {
 		return nil, err
 	}
 	if err := s.openDoors(); err != nil {
 		return nil, err
 	}
 	return hosts, s.forgetGone(ctx, p, hosts)
+}
+
+// install brings the images and our daemons onto the hosts, in place of older ones where there are any.
+func (s *session) install(ctx context.Context, p *progress, hosts []Host, images, mode string) error {
+	made, err := ensureSecretKey(s.secretKeyFile())
+	if err != nil {
+		return err
+	}
+	if made {
+		p.done("the cluster's key, which its secrets are encrypted with: %s", s.secretKeyFile())
+	}
+	i := newInstallation(Installation{Cluster: s.cluster, Hosts: hosts, Images: images, SecretKey: s.secretKeyFile(), Log: s.log, AmbassadorMode: mode}, p)
+	i.doors = s.doors
+	return i.install(ctx)
 }
 
 // sayFirst says how the first manifest gets onto a cluster that is reached over SSH.

@@ -52,9 +52,10 @@ func daemonImage(bin, name string) (*image, error) {
 	}
 	image := &image{
 		repository: "dokkaa/" + name,
-		versioned:  true,
-		title:      title,
-		files:      contents,
+		// What etcd's image has in it changes seldom, and its members are not replaced for a label.
+		versioned: name != "etcd",
+		title:     title,
+		files:     contents,
 		config: v1.Config{
 			Entrypoint: []string{"/" + name},
 			// The program's own question; it knows where the daemon listens.
@@ -65,6 +66,10 @@ func daemonImage(bin, name string) (*image, error) {
 				Retries:  3,
 			},
 		},
+	}
+	if slices.Contains([]string{"ambassador", "gateway", "skydns"}, name) {
+		// It hands its open sockets over to one that is started beside it: dokkaacfg looks for this.
+		image.labels = map[string]string{"dokkaa.handover": "sockets"}
 	}
 	if name == "gateway" {
 		// Who only passes requests on has little to keep: half the memory for hardly any time.

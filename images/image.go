@@ -26,6 +26,7 @@ type image struct {
 	title      string // one sentence about it
 	files      files
 	config     v1.Config
+	labels     map[string]string // beside those that all have
 
 	arch, release string
 
@@ -83,6 +84,7 @@ func (i *image) build() (v1.Image, error) {
 		"org.opencontainers.image.source":      "https://github.com/dokkaa/dokkaa",
 		"org.opencontainers.image.licenses":    "Apache-2.0",
 	}
+	maps.Copy(config.Config.Labels, i.labels)
 	if i.versioned {
 		config.Config.Labels["org.opencontainers.image.version"] = i.release
 	}
