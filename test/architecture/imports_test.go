@@ -88,6 +88,8 @@ var pure = map[string][]string{
 	"conductor/schedule":           {"os", "net", "net/http", "log/slog", module + "internal/store", module + "internal/docker"},
 	"conductor/schedule/placement": {"os", "net", "net/http", "log/slog", "time", module + "internal/store", module + "internal/docker"},
 	"ambassador/backend":           {"os", "net", "net/http", "log/slog", "context", module + "internal/docker"},
+	"dokkaacfg/membership":         {"os", "net", "net/http", "log/slog", "time", module + "internal/store", module + "internal/docker"},
+	"dokkaacfg/backup":             {"os", "net", "net/http", "log/slog", module + "internal/store", module + "internal/docker"},
 	"dokkaacfg/explain":            {"os", "net", "net/http", "log/slog", "time", module + "internal/store", module + "internal/docker"},
 	"internal/state":               {"os", "net", "net/http", "log/slog", module + "internal/store"},
 }
