@@ -63,7 +63,7 @@ tools: ## Install what the tests need and the machine lacks (Debian, as root)
 .PHONY: test-faults
 test-faults: tools images ## Run every end-to-end test and the whole fault matrix, over half an hour
 	go test -count=1 -p 1 -v -tags faults -timeout 120m ./test/identity ./test/e2e
-	go test -count=1 -v -tags faults -timeout 30m -run TestInterruptedUp ./dokkaacfg
+	go test -count=1 -v -tags faults -timeout 60m -run 'TestInterruptedUp|TestHosts|TestWorstDay' ./dokkaacfg
 
 .PHONY: bench
 bench: TOOLS += dnsperf:dnsperf
