@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,11 +46,40 @@ func TestLifeOfACluster(t *testing.T) {
 		l.hostsAre(3)
 	})
 	l.part("a host is destroyed", func() {
-		l.Lose(l.name(2))
-		l.Wait()
+		l.lose(2)
 		l.says("", upDroplets(3)...)
 		l.hostsAre(3)
 		l.settled()
+	})
+	backup := filepath.Join(t.TempDir(), "backup.json")
+	l.part("backup", func() {
+		l.call("rm", "dummy/loader", "--yes") // it can be on the first droplet only, which is lost too in the end
+		l.says("", "backup", backup)
+	})
+	l.part("most hosts are lost", func() {
+		l.lose(2)
+		l.lose(3)
+		before := l.started()
+		l.says("", "recover", "--yes")
+		if now := l.started(); len(before) == 0 || !maps.Equal(before, now) {
+			l.t.Errorf("containers of the host that is left ran since %v, and do since %v", before, now)
+		}
+		l.says("", upDroplets(3)...)
+		l.hostsAre(3)
+		l.settled()
+	})
+	l.part("all is lost", func() {
+		for n := range 3 {
+			l.lose(n + 1)
+		}
+		l.says("hosts that have joined: 3", upDroplets(3)...)
+		l.says("", "restore", backup, "--yes")
+		l.hostsAre(3)
+		l.settled()
+		l.crawls()
+		if out := l.call("inspect", "dummy/web"); !strings.Contains(out, "dockerfile/nginx") {
+			l.t.Errorf("the manifest is not back:\n%s", out)
+		}
 	})
 	l.part("down", func() {
 		l.call("down", "--yes")
@@ -117,6 +147,27 @@ func (l *life) first() digitaloceantest.Droplet {
 	return digitaloceantest.Droplet{}
 }
 
+// lose destroys a droplet behind the operator's back.
+func (l *life) lose(n int) {
+	l.Lose(l.name(n))
+	l.Wait()
+}
+
+// started are the containers of applications on the first droplet, and since when they run.
+func (l *life) started() map[string]string {
+	l.t.Helper()
+	out, err := l.on(l.first(), `docker ps -q --filter label=dokkaa.app | xargs -r docker inspect --format '{{.Name}} {{.State.StartedAt}}'`)
+	if err != nil {
+		l.t.Fatal(err, out)
+	}
+	all := map[string]string{}
+	for line := range strings.Lines(out) {
+		name, since, _ := strings.Cut(strings.TrimSpace(line), " ")
+		all[name] = since
+	}
+	return all
+}
+
 // hostsAre looks at the account: the first n hosts, and nothing beside them.
 func (l *life) hostsAre(n int) {
 	l.t.Helper()
@@ -134,6 +185,11 @@ func (l *life) hostsAre(n int) {
 // walkThrough runs the example, and sees the crawler get the page.
 func (l *life) walkThrough() {
 	l.says("nginx-and-crawler/crawler: running, 1 of 1 healthy", "apply", "-f", ".")
+	l.crawls()
+}
+
+func (l *life) crawls() {
+	l.t.Helper()
 	l.eventually("the crawler has the page", func() error {
 		if out := l.call("logs", "nginx-and-crawler/crawler", "--tail=20"); !strings.Contains(out, "Welcome to nginx") {
 			return fmt.Errorf("its log is %q", out)
