@@ -25,6 +25,7 @@ type commandLine struct {
 	Subnet   netip.Prefix // the zero value is the default
 	StateDir string
 	Verbose  bool
+	Registry string // of our images, "" for none
 
 	DigitalOcean digitalocean.Options
 	Given        givenHosts
@@ -51,6 +52,7 @@ type session struct {
 	cluster  string
 	provider provider
 	stateDir string
+	registry string // of our images, "" for none
 	in       io.Reader
 	out      io.Writer
 	errOut   io.Writer // for what a command in an instance complains of
@@ -139,7 +141,7 @@ func openSession(p *invocation) (*session, error) {
 		level = slog.LevelDebug
 	}
 	s := &session{
-		cluster: p.Cluster, stateDir: p.StateDir, in: p.in, out: p.out, errOut: p.errOut,
+		cluster: p.Cluster, stateDir: p.StateDir, registry: p.Registry, in: p.in, out: p.out, errOut: p.errOut,
 		log: slog.New(slog.NewTextHandler(p.errOut, &slog.HandlerOptions{Level: level})),
 	}
 	var err error

@@ -4,13 +4,17 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	dockerclient "github.com/fsouza/go-dockerclient"
 )
 
 // described is the image with another description, as that of the next release is whose program is the
@@ -72,8 +76,8 @@ func described(t *testing.T, image imageFile) imageFile {
 	return changed
 }
 
-// An engine is sent an image once, and of one whose layers it has, the description.
-func TestImagesAreSentOnce(t *testing.T) {
+// Images come onto a host by being sent, or from a registry.
+func TestImagesOntoAHost(t *testing.T) {
 	_, cluster := localCluster(t, "cfgload", "10.133.0.0/24")
 	if err := cluster.Up(t.Context(), 1); err != nil {
 		t.Fatal(err)
@@ -86,7 +90,12 @@ func TestImagesAreSentOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := described(t, image)
+	testImagesAreSentOnce(t, e, image, described(t, image))
+	testImagesArePulled(t, e, image, startDebianRegistry(t, cluster.Host(1), "10.133.0.1:5000", "ann", "hunter2"))
+}
+
+// An engine is sent an image once, and of one whose layers it has, the description.
+func testImagesAreSentOnce(t *testing.T, e *engine, image, next imageFile) {
 	for _, step := range []struct {
 		what        string
 		image       imageFile
@@ -123,5 +132,65 @@ func TestImagesAreSentOnce(t *testing.T) {
 	pretend.path, pretend.size = next.path, next.size
 	if sent, err := e.load(t.Context(), pretend, func(int64, int64) {}); err != nil || sent != next.size {
 		t.Errorf("after a description that is refused: %d bytes, %v", sent, err)
+	}
+}
+
+// An image that a registry has is pulled as ours, if it is ours.
+func testImagesArePulled(t *testing.T, e *engine, image imageFile, registry *debianRegistry) {
+	config := t.TempDir()
+	t.Setenv("DOCKER_CONFIG", config)
+	login := base64.StdEncoding.EncodeToString([]byte("ann:hunter2"))
+	if err := os.WriteFile(filepath.Join(config, "config.json"), []byte(`{"auths": {"`+registry.address+`": {"auth": "`+login+`"}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.load(t.Context(), image, func(int64, int64) {}); err != nil {
+		t.Fatal(err)
+	}
+	from := newImageRegistry(registry.address + "/shop/")
+	repository, tag := from.name(image)
+	name := repository + ":" + tag
+	if repository != "10.133.0.1:5000/shop/gateway" || tag == "" || tag == "latest" || from.has(imageFile{tag: "dockerfile/nginx:latest"}) {
+		t.Errorf("it is to be %s", name)
+	}
+	forget := func() {
+		t.Helper()
+		for _, own := range image.tags {
+			if err := e.client.RemoveImageExtended(own, dockerclient.RemoveImageOptions{Context: t.Context()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	registry.push(e, image.tag, "shop/gateway", tag, "hunter2")
+	forget()
+	for _, wanted := range []bool{true, false} {
+		if did, err := e.pull(t.Context(), image, from); did != wanted || err != nil {
+			t.Errorf("pulled: %t, %v; want %t", did, err, wanted)
+		}
+		if has, _, err := e.hasImage(t.Context(), image); !has || err != nil {
+			t.Errorf("the engine does not have it: %v", err)
+		}
+		if _, err := e.imageID(t.Context(), name); !errors.Is(err, dockerclient.ErrNoSuchImage) {
+			t.Errorf("the registry's name stays: %v", err)
+		}
+	}
+
+	other, err := readImage(filepath.Join(builtImages, "dokkaa-skydns.tar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.load(t.Context(), other, func(int64, int64) {}); err != nil {
+		t.Fatal(err)
+	}
+	registry.push(e, other.tag, "shop/gateway", tag, "hunter2")
+	forget()
+	if _, err := e.pull(t.Context(), image, from); err == nil || !strings.Contains(err.Error(), name+" is not the one of "+image.path) {
+		t.Errorf("of another image it says %v", err)
+	}
+	if _, err := e.imageID(t.Context(), image.tag); !errors.Is(err, dockerclient.ErrNoSuchImage) {
+		t.Errorf("another image has its name: %v", err)
+	}
+	from.auth.Password = "hunter1"
+	if _, err := e.pull(t.Context(), image, from); err == nil || strings.Contains(err.Error(), "hunter") || !strings.Contains(err.Error(), "pull image "+name+": ") {
+		t.Errorf("with a wrong password it says %v", err)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,6 +27,8 @@ type Installation struct {
 	Cluster string // name
 	Hosts   []Host
 	Images  string // directory; "" takes those that the hosts have
+	// Registry is where hosts pull them from, "" where they are sent.
+	Registry string
 	// SecretKey is the file of the key that the cluster's secrets are encrypted with, here and on
 	// each of the hosts, unless they are reached over SSH; "" for none.
 	SecretKey string
@@ -51,6 +52,7 @@ type installation struct {
 	leaving  []Host // hosts that are there still, but do not stay
 	engines  map[netip.Addr]*engine
 	images   string
+	registry string // that hosts pull them from, "" for none
 	key      keyFile
 	log      *slog.Logger
 	progress *progress
@@ -61,7 +63,7 @@ type installation struct {
 
 func newInstallation(o Installation, p *progress) *installation {
 	i := &installation{
-		cluster: o.Cluster, token: o.Cluster, hosts: o.Hosts, images: o.Images, progress: p, key: keyFile{path: o.SecretKey, onHost: o.SecretKey},
+		cluster: o.Cluster, token: o.Cluster, hosts: o.Hosts, images: o.Images, registry: o.Registry, progress: p, key: keyFile{path: o.SecretKey, onHost: o.SecretKey},
 		ambassadorMode: o.AmbassadorMode,
 		log:            cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
 		engines:        map[netip.Addr]*engine{},
@@ -149,34 +151,6 @@ func (i *installation) refuseForeign(ctx context.Context) error {
 		}
 		return nil
 	})
-}
-
-func (i *installation) loadImages(ctx context.Context) error {
-	images, err := readImages(i.images)
-	if err != nil {
-		return err
-	}
-	var loaded, bytes atomic.Int64
-	err = i.onEach(ctx, func(ctx context.Context, host Host) (err error) {
-		step := i.progress.step(host.IP().String(), "images")
-		defer func() { step.end(err) }()
-		for _, image := range images {
-			step.doing("%s", image.tag)
-			sent, err := i.engines[host.IP()].load(ctx, image, step.sent)
-			if err != nil {
-				return fmt.Errorf("host %s: %w", host.IP(), err)
-			}
-			if bytes.Add(sent); sent > 0 {
-				loaded.Add(1)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	i.progress.done("images: %d on each host, %d loaded now, with %s", len(images), loaded.Load(), megabytes(bytes.Load()))
-	return nil
 }
 
 // run runs a daemon on a host.

@@ -36,7 +36,7 @@ It holds until a manifest comes whose own scale is another. With the manifest's 
 	c.waitingFlags.add(cmd)
 	flags := cmd.Flags()
 	flags.StringArrayVar(&c.Remove, "remove", nil, "`host` that goes, by its address or name; may be repeated; default those that came last")
-	flags.StringVar(&c.Images, "images", defaultImages(), "`directory` of the images for new hosts")
+	imagesFlags(cmd, &c.Images, &p.Registry)
 	yesFlag(cmd, &c.Yes)
 	givenFlags(cmd, &p.Given)
 	digitalOceanFlags(cmd, &p.DigitalOcean)

@@ -26,7 +26,7 @@ func newUpCommand(p *invocation) *cobra.Command {
 		Args: exactly(), RunE: p.run(c.Run),
 	}
 	cmd.Flags().IntVar(&c.Scale, "scale", 0, "`number` of hosts; default as many as there are, with others for those that are gone, at least one")
-	cmd.Flags().StringVar(&c.Images, "images", defaultImages(), "`directory` of the images")
+	imagesFlags(cmd, &c.Images, &p.Registry)
 	cmd.Flags().StringVar(&c.Mode, "ambassador-mode", "", "who connects containers: the ambassador (`proxy`), or the kernel what it can (kernel, auto); default as it is")
 	cmd.Flags().BoolVar(&c.Plan, "plan", false, "say what would be made and what it costs, and make nothing")
 	progressFlag(cmd)
@@ -100,7 +100,7 @@ func (s *session) install(ctx context.Context, p *progress, hosts []Host, images
 	if made {
 		p.done("the cluster's key, which its secrets are encrypted with: %s", s.secretKeyFile())
 	}
-	i := newInstallation(Installation{Cluster: s.cluster, Hosts: hosts, Images: images, SecretKey: s.secretKeyFile(), Log: s.log, AmbassadorMode: mode}, p)
+	i := newInstallation(Installation{Cluster: s.cluster, Hosts: hosts, Images: images, Registry: s.registry, SecretKey: s.secretKeyFile(), Log: s.log, AmbassadorMode: mode}, p)
 	i.doors = s.doors
 	return i.install(ctx)
 }
