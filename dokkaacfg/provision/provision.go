@@ -184,19 +184,25 @@ func keepSecretKey(ctx context.Context, host Host, _ Facts, wanted Wanted) (stri
 	return "has the cluster's key", nil
 }
 
-// writeFile writes a file, whole or not at all, unless it has the content, and tells whether it did.
+// writeFile writes a file, whole or not at all, unless it has the content, and tells whether it did. To
+// the host a connection that breaks off looks like the content's end: it counts what came.
 func writeFile(ctx context.Context, host Host, path, mode, content string) (did bool, err error) {
 	script := fmt.Sprintf(`
 umask 077
 mkdir -p "$(dirname %[1]s)"
 [ "$(dirname %[1]s)" != %[3]s ] || chmod 711 %[3]s
 cat >%[1]s.new
+if [ "$(wc -c <%[1]s.new)" -ne %[4]d ]; then
+	rm %[1]s.new
+	echo "the connection broke off" >&2
+	exit 1
+fi
 if cmp -s %[1]s.new %[1]s; then rm %[1]s.new; exit 0; fi
 chmod %[2]s %[1]s.new
 sync %[1]s.new
 mv %[1]s.new %[1]s
 echo written
-`, path, mode, dir)
+`, path, mode, dir, len(content))
 	out, err := host.Run(ctx, script, strings.NewReader(content))
 	if err != nil {
 		return false, fmt.Errorf("write %s: %w", path, err)
