@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/moby/moby/api/pkg/stdcopy"
@@ -42,11 +43,7 @@ const noKeys = "ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^,ctrl-_"
 func (e *Engine) RunCommand(ctx context.Context, container string, c Command) (*Running, error) {
 	ctx, cancel := context.WithTimeout(ctx, quickTimeout)
 	defer cancel()
-	ask := map[string]any{
-		"Cmd": c.Args, "Env": append([]string{ending.Variable + "=" + c.Mark}, c.Env...), "User": c.User, "WorkingDir": c.WorkingDir,
-		"Tty": c.TTY, "AttachStdin": c.Stdin, "AttachStdout": true, "AttachStderr": true, "DetachKeys": noKeys,
-	}
-	id, err := e.createExec(ctx, container, ask)
+	id, err := e.createExec(ctx, container, c.request())
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +52,15 @@ func (e *Engine) RunCommand(ctx context.Context, container string, c Command) (*
 		return nil, fmt.Errorf("start command: %w", err)
 	}
 	return &Running{Hijacked: conn, ID: id, TTY: c.TTY}, nil
+}
+
+// request is what Docker is asked for. The mark comes last: of two variables of one name Docker takes the
+// later, and a command with another mark would outlive its client.
+func (c Command) request() map[string]any {
+	return map[string]any{
+		"Cmd": c.Args, "Env": append(slices.Clone(c.Env), ending.Variable+"="+c.Mark), "User": c.User, "WorkingDir": c.WorkingDir,
+		"Tty": c.TTY, "AttachStdin": c.Stdin, "AttachStdout": true, "AttachStderr": true, "DetachKeys": noKeys,
+	}
 }
 
 // Output copies what the command writes until that ends, or the connection is closed. With a terminal
