@@ -63,7 +63,7 @@ tools: ## Install what the tests need and the machine lacks (Debian, as root)
 .PHONY: test-faults
 test-faults: tools images ## Run every end-to-end test and the whole fault matrix, over half an hour
 	go test -count=1 -p 1 -v -tags faults -timeout 120m ./test/identity ./test/e2e
-	go test -count=1 -v -tags faults -timeout 60m -run 'TestInterruptedUp|TestHosts|TestWorstDay' ./dokkaacfg
+	go test -count=1 -v -tags faults -timeout 60m -run 'TestInterruptedUp|TestHosts|TestWorstDay|TestNewAuthorities' ./dokkaacfg
 
 .PHONY: bench
 bench: TOOLS += dnsperf:dnsperf
@@ -83,7 +83,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (default 30s), and each property with
 lint: ## Check format and code
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
 	go vet ./...
-	go vet -tags faults ./test/e2e ./test/identity
+	go vet -tags faults ./test/e2e ./test/identity ./dokkaacfg
 	GOOS=darwin go vet ./dokkaacfg ./cmd/dokkaacfg
 	cd images/etcd && go vet ./...
 	go run $(STATICCHECK) ./...

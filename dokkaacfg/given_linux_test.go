@@ -189,6 +189,8 @@ func TestClusterOfGivenHosts(t *testing.T) {
 	m.crawls()
 	m.isClosed(usualPorts())
 	m.refusesPages()
+	m.refusesStrangers()
+	m.rotates()
 	if out := m.call("logs", "nginx-and-crawler/crawler", "--tail=50"); !strings.Contains(out, "Welcome to nginx") {
 		t.Errorf("logs:\n%s", out)
 	}

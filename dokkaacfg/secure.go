@@ -101,7 +101,7 @@ func (i *installation) certify(ctx context.Context, a certificates.Authorities, 
 			}
 		}
 		if len(due) > 0 {
-			i.progress.done("host %s: has %d certificates, new or anew", machine.Name, len(due))
+			i.progress.done("host %s: new certificates: %d", machine.Name, len(due))
 		}
 		return nil
 	})

@@ -79,7 +79,7 @@ func Read(dir string) (Authorities, error) {
 // Write keeps the authorities in the directory, all of them or as it was before.
 func (a Authorities) Write(dir string) error {
 	var text bytes.Buffer
-	for _, one := range append(append([]*certificate.Authority{}, a.etcd...), a.gateways...) {
+	for _, one := range a.All() {
 		text.Write(one.Encode())
 	}
 	return write(dir, authoritiesFile, text.Bytes())
@@ -145,6 +145,13 @@ const (
 	Issuing
 )
 
+func (p Phase) String() string {
+	return map[Phase]string{
+		Settled: "believe the cluster's authorities alone", Announced: "believe the new authorities, too",
+		Issuing: "have certificates of the new authorities",
+	}[p]
+}
+
 // Phase tells it by which one is older.
 func (a Authorities) Phase() Phase {
 	switch {
@@ -181,6 +188,11 @@ func (a Authorities) Next(cluster string, now time.Time) (Authorities, error) {
 
 func swapped(pair []*certificate.Authority) []*certificate.Authority {
 	return []*certificate.Authority{pair[1], pair[0]}
+}
+
+// All are all of them.
+func (a Authorities) All() []*certificate.Authority {
+	return append(append([]*certificate.Authority{}, a.etcd...), a.gateways...)
 }
 
 // Ends is when the first of those that issue can do so no more.

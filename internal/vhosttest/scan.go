@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	atOnce     = 4096                   // connects under way
+	atOnce     = 2048                   // connects under way; ten may scan at a time with 20,000 descriptors
 	noAnswerIn = 500 * time.Millisecond // since the last of them began: a firewall's drop
 )
 
