@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 
@@ -87,3 +88,11 @@ func (v virtualHosts) leftovers(ctx context.Context) ([]string, error) {
 }
 
 func (v virtualHosts) down(ctx context.Context) error { return v.cluster.Down(ctx) }
+
+// commandOn is a command on a host of this machine.
+func commandOn(ctx context.Context, host Host, name string, args ...string) *exec.Cmd {
+	if virtual, ok := host.(*vhost.Host); ok {
+		return virtual.Command(ctx, name, args...)
+	}
+	return exec.CommandContext(ctx, name, args...)
+}

@@ -65,6 +65,9 @@ func (h *Host) knownAs() string { return cmp.Or(h.host.ID, h.Address()) }
 // Address is that of the host's SSH server.
 func (h *Host) Address() string { return h.host.SSH.String() }
 
+// HostKeysFile is where the host's key is kept.
+func (h *Host) HostKeysFile() string { return h.keys.File() }
+
 // Connect makes the connection unless there is one.
 func (h *Host) Connect(ctx context.Context) error {
 	_, err := h.connected(ctx)
