@@ -109,8 +109,7 @@ func (d *daemonSpec) keep(env []string) {
 }
 
 // etcdDaemon is a member of the given initial cluster, which token tells from others that have the
-// same members; state is "new", or "existing" for one that
-// joins a cluster that runs.
+// same members; state is "new", or "existing" for one that joins a cluster that runs.
 func etcdDaemon(token string, host netip.Addr, initial, state string) daemonSpec {
 	return daemonSpec{
 		name:  etcdName,
