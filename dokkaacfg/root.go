@@ -20,12 +20,8 @@ func newRoot(p *invocation) *cobra.Command {
 	root.SetIn(p.in)
 	root.SetOut(p.out)
 	root.SetErr(p.errOut)
-<<<<<<< HEAD
-	addGroup(root, "clusters", "Clusters:", newUpCommand(p), newUpgradeCommand(p), newStatusCommand(p), newDownCommand(p), newDemoCommand(p), newSettingsCommand(p), newEventsCommand(p), newBackupCommand(p), newRestoreCommand(p), newRecoverCommand(p),
+	addGroup(root, "clusters", "Clusters:", newUpCommand(p), newUpgradeCommand(p), newStatusCommand(p), newDoctorCommand(p), newSSHCommand(p), newDownCommand(p), newDemoCommand(p), newSettingsCommand(p), newEventsCommand(p), newBackupCommand(p), newRestoreCommand(p), newRecoverCommand(p),
 		newCertsCommand(p))
-=======
-	addGroup(root, "clusters", "Clusters:", newUpCommand(p), newUpgradeCommand(p), newStatusCommand(p), newDoctorCommand(p), newSSHCommand(p), newDownCommand(p), newDemoCommand(p), newSettingsCommand(p), newEventsCommand(p), newBackupCommand(p), newRestoreCommand(p), newRecoverCommand(p))
->>>>>>> db0bcdd (dokkaacfg: log in to hosts, and examine them)
 	addGroup(root, "apps", "Applications:", newApplyCommand(p), newConvertCommand(p), newPsCommand(p), newStatsCommand(p), newInspectCommand(p), newLogsCommand(p), newScaleCommand(p), newStopCommand(p),
 		newStartCommand(p), newRestartCommand(p), newRollbackCommand(p), newRmCommand(p), newWaitCommand(p), newPromoteCommand(p))
 	addGroup(root, "inside", "Into instances:", newExecCommand(p))
