@@ -88,14 +88,14 @@ func (s *session) confirm(what, word string) error {
 	if _, machine := s.out.(*jsonLines); machine {
 		return usageError{"--json asks nobody: it takes --yes"}
 	}
-	fmt.Fprintf(s.out, "Type %s to remove it: ", what)
+	fmt.Fprintf(s.out, "Type %s to go on: ", what)
 	answer, err := bufio.NewReader(s.in).ReadString('\n')
 	if strings.TrimSpace(answer) == word {
 		return nil
 	}
 	if err != nil {
 		fmt.Fprintln(s.out)
-		return usageError{"nobody answers; --yes removes without asking"}
+		return usageError{"nobody answers; --yes goes on without asking"}
 	}
-	return fmt.Errorf("nothing was removed: %q is not %q", strings.TrimSpace(answer), word)
+	return fmt.Errorf("nothing was changed: %q is not %q", strings.TrimSpace(answer), word)
 }

@@ -150,7 +150,7 @@ func askMember(ctx context.Context, client *http.Client, target string, body []b
 
 // answers tells whether a member is there at all, with or without a majority.
 func (e etcdAPI) answers(ctx context.Context, member netip.Addr) bool {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	client := e.doors.toEtcd(e.dial)
 	defer client.CloseIdleConnections()

@@ -75,7 +75,7 @@ func TestDownOfDroplets(t *testing.T) {
 	d.AddVolume("data", "web-1", "dokkaa:web")
 	d.AddVolume("photos", "web-2")
 	says, code := d.run("wep\n", "down")
-	if code != 1 || !strings.Contains(says, `nothing was removed: "wep" is not "web"`) || len(d.Droplets()) != 2 {
+	if code != 1 || !strings.Contains(says, `nothing was changed: "wep" is not "web"`) || len(d.Droplets()) != 2 {
 		t.Errorf("with a wrong name, exit code %d:\n%s", code, says)
 	}
 	says, code = d.run("web\n", "down")
@@ -89,7 +89,7 @@ To be removed:
   VPC dokkaa-web
 Not removed:
   volume photos of 10 GiB: it is attached to web-2, but has not the tag dokkaa:web
-Type the cluster's name to remove it:    removed (`, hosts[0].Private, hosts[1].Private, hosts[0].SSH.Addr(), hosts[1].SSH.Addr())
+Type the cluster's name to go on:    removed (`, hosts[0].Private, hosts[1].Private, hosts[0].SSH.Addr(), hosts[1].SSH.Addr())
 	if code != 0 || !strings.HasPrefix(says, want) {
 		t.Errorf("exit code %d:\n%s\nwant\n%s", code, says, want)
 	}

@@ -49,7 +49,8 @@ type installation struct {
 	cluster  string
 	token    string // of an etcd that is made
 	hosts    []Host
-	leaving  []Host // hosts that are there still, but do not stay
+	leaving  []Host       // hosts that are there still, but do not stay
+	lost     []netip.Addr // of hosts that do not stay either, and do not let us in
 	engines  map[netip.Addr]*engine
 	images   string
 	registry string // that hosts pull them from, "" for none

@@ -59,7 +59,7 @@ func (i *installation) lookForEtcd(ctx context.Context) (etcdFound, error) {
 		if err != nil {
 			return found, fmt.Errorf("host %s: %w", ip, err)
 		}
-		container, err := engine.find(ctx, etcdName)
+		container, err := engine.findEtcd(ctx)
 		if err != nil {
 			return found, fmt.Errorf("host %s: %w", ip, err)
 		}
@@ -72,6 +72,19 @@ func (i *installation) lookForEtcd(ctx context.Context) (etcdFound, error) {
 		}
 	}
 	return found, nil
+}
+
+// findEtcd finds the container of the host's member, nil for none. One that was put aside for another that
+// was not made is as one that does not run: started, it gets the other in its place.
+func (e *engine) findEtcd(ctx context.Context) (*dockerclient.Container, error) {
+	container, err := e.find(ctx, etcdName)
+	if err != nil || container != nil {
+		return container, err
+	}
+	if container, err = e.putAsideLast(ctx, etcdName); container != nil {
+		container.State.Running = false
+	}
+	return container, err
 }
 
 // formEtcd starts the first members, together: one alone would wait for the others.
@@ -178,7 +191,7 @@ func (i *installation) viewMembers(ctx context.Context) (membership.View, error)
 		return v, fmt.Errorf("%w\nA majority of etcd's members is needed for that. If it is lost for good: dokkaacfg recover", err)
 	}
 	for _, m := range v.Members {
-		if i.engines[m.Host] == nil && m.Started && i.etcd(found).answers(ctx, m.Host) {
+		if i.engines[m.Host] == nil && !slices.Contains(i.lost, m.Host) && m.Started && i.etcd(found).answers(ctx, m.Host) {
 			v.Hosts = append(v.Hosts, m.Host)
 			v.Data[m.Host], v.Running[m.Host] = true, true
 		}

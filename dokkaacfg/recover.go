@@ -7,12 +7,17 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	dockerclient "github.com/fsouza/go-dockerclient"
 	"github.com/spf13/cobra"
 
+	"github.com/dokkaa/dokkaa/dokkaacfg/membership"
 	"github.com/dokkaa/dokkaa/internal/docker"
 )
+
+// leaderPatience is how long members that were just started may take to agree on a leader.
+const leaderPatience = 20 * time.Second
 
 type recoverCommand struct {
 	From string
@@ -134,7 +139,15 @@ func (i *installation) survivors(ctx context.Context) ([]survivor, error) {
 	if len(left) == 0 {
 		return nil, errors.New("no member of etcd is left; dokkaacfg restore makes etcd anew from a backup")
 	}
-	if members, err := etcd.list(ctx); err == nil {
+	var members []membership.Member
+	err = poll(ctx, leaderPatience, func(ctx context.Context) (err error) {
+		members, err = etcd.list(ctx)
+		return err
+	})
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err == nil {
 		return nil, fmt.Errorf("etcd has its majority, with %s: there is nothing to recover from. dokkaacfg up replaces what is missing", plural(len(members), "member", "members"))
 	}
 	return left, nil

@@ -35,7 +35,7 @@ func newRestoreCommand(p *invocation) *cobra.Command {
 		Long: `Make etcd anew on the cluster's hosts, with what a backup holds. Containers that run there and are of the backup's cluster
 are taken over as they are. Until all is written, nothing acts on it. Interrupted, the same command begins anew.
 
-It is for a cluster that has lost its keys, or new hosts; where there are manifests, secrets or keys of yours, or nobody can tell,
+It is for a cluster that has lost its keys, or new hosts; where there are manifests, secrets, registry logins or keys of yours, or nobody can tell,
 it wants --force, and the cluster's name to be typed: these keys are lost then.`,
 		Example: "dokkaacfg up --scale=3          # if the hosts are gone, too\ndokkaacfg restore backup.json",
 		Args:    exactly(&c.File), RunE: p.run(c.Run),
@@ -192,17 +192,20 @@ func (r *restoring) lookAtKeys(ctx context.Context) error {
 		}
 	}
 	if own > 0 {
-		r.loses = fmt.Sprintf("etcd has %s of applications, secrets, configs or yours, which would be lost", plural(own, "key", "keys"))
+		r.loses = fmt.Sprintf("etcd has %s of applications, secrets, configs, registry logins, settings or yours, which would be lost", plural(own, "key", "keys"))
 	}
 	return nil
 }
 
 // isUsers tells of a key that would not come back by itself.
 func isUsers(key string) bool {
-	for _, dir := range []string{state.AppsDir, state.SecretsDir, state.ConfigsDir} {
+	for _, dir := range []string{state.AppsDir, state.SecretsDir, state.ConfigsDir, state.RegistriesDir} {
 		if strings.HasPrefix(key, dir+"/") {
 			return true
 		}
+	}
+	if key == state.SettingsKey {
+		return true
 	}
 	for _, dir := range []string{"/dokkaa", state.HostsDir, state.RecordsDir} {
 		if strings.HasPrefix(key, dir+"/") {
@@ -219,14 +222,18 @@ func (r *restoring) checkSecretKey() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	hasSecrets := slices.ContainsFunc(r.backup.Keys, func(k backup.Key) bool { return strings.HasPrefix(k.Key, state.SecretsDir+"/") })
 	switch {
-	case !hasSecrets || key.digest == r.backup.KeyDigest:
+	case !slices.ContainsFunc(r.backup.Keys, isSealed) || key.digest == r.backup.KeyDigest:
 		return nil
 	case r.backup.SecretKey == "":
-		return fmt.Errorf("the backup's secrets are encrypted with another key than that in %s: put the right one there, of a copy of that file or of a backup made --with-key", r.secretKeyFile())
+		return fmt.Errorf("the backup's secrets or registry logins are encrypted with another key than that in %s: put the right one there, of a copy of that file or of a backup made --with-key", r.secretKeyFile())
 	}
 	return nil
+}
+
+// isSealed tells of a key whose value can be read with the cluster's key only.
+func isSealed(k backup.Key) bool {
+	return strings.HasPrefix(k.Key, state.SecretsDir+"/") || strings.HasPrefix(k.Key, state.RegistriesDir+"/")
 }
 
 func (r *restoring) say() {

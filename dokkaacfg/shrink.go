@@ -65,6 +65,7 @@ func (w *shrinking) look(ctx context.Context, leaving []Host) error {
 		w.leaving = append(w.leaving, host)
 		if err != nil {
 			w.silent = append(w.silent, host)
+			w.install.lost = append(w.install.lost, host.IP())
 			continue
 		}
 		w.install.leaving = append(w.install.leaving, host)
