@@ -72,7 +72,7 @@ func TestInterruptedUp(t *testing.T) {
 		}
 	}
 	m.crawls()
-	m.isClosed(vhosttest.AllPorts())
+	m.isClosed(usualPorts())
 
 	// Killed while it takes the cluster down, it does so all the same.
 	for range 3 {

@@ -18,6 +18,9 @@ const (
 	noAnswerIn = 500 * time.Millisecond // since the last of them began: a firewall's drop
 )
 
+// scanning are the batches under way: a process may have so many files open.
+var scanning = make(chan struct{}, 3)
+
 // Scan returns the TCP ports of the address, among those given, that accept a connection, in order.
 // It makes all its sockets on the thread that calls it, whatever network that is in. The zone of an
 // address is the name of a link there.
@@ -34,6 +37,8 @@ func Scan(addr netip.Addr, ports []uint16) (open []uint16, err error) {
 }
 
 func scanBatch(addr netip.Addr, ports []uint16) (open []uint16, err error) {
+	scanning <- struct{}{}
+	defer func() { <-scanning }()
 	var waiting []unix.PollFd
 	of := map[int32]uint16{}
 	defer func() {

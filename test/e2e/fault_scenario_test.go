@@ -45,6 +45,8 @@ func TestLifeOfACluster(t *testing.T) {
 		l.says("the cluster has 3 hosts", append([]string{"scale", "3"}, upDroplets(3)[2:]...)...)
 		l.hostsAre(3)
 	})
+	next := l.images("next")
+	l.loaded("upgrade", func() { l.says("the cluster is up to date", "upgrade", "--images="+next) })
 	l.part("a host is destroyed", func() {
 		l.lose(2)
 		l.says("", upDroplets(3)...)
@@ -225,6 +227,18 @@ func (l *life) load() {
 		}
 		return nil
 	})
+}
+
+// images is a directory of images of another release.
+func (l *life) images(release string) string {
+	l.t.Helper()
+	dir := filepath.Join(l.t.TempDir(), release)
+	cmd := exec.CommandContext(l.t.Context(), "go", "run", "-C", root, "./images", "--release="+release, "--bin="+filepath.Join(root, "build/bin"), "--out="+dir,
+		"ambassador", "conductor", "etcd", "gateway", "skydns")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		l.t.Fatalf("%v: %s", err, out)
+	}
+	return dir
 }
 
 func (l *life) apply(ref, manifest string) {
