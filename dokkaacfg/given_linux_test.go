@@ -129,13 +129,19 @@ func (m *machines) onWith(machine *vhost.Machine, script, file string) string {
 		defer opened.Close()
 		in = opened
 	}
-	host := remote.New(hosting.Host{Name: machine.IP().String(), SSH: machine.SSH(), User: "root"}, remote.NewHostKeys(filepath.Join(m.home, "known_hosts")))
-	defer host.Close()
-	out, err := host.Run(m.Context(), script, in)
+	out, err := m.try(machine, script, in)
 	if err != nil {
 		m.Fatal(err)
 	}
-	return strings.TrimSpace(out)
+	return out
+}
+
+// try runs a script on a machine that may not be there.
+func (m *machines) try(machine *vhost.Machine, script string, in io.Reader) (string, error) {
+	host := remote.New(hosting.Host{Name: machine.IP().String(), SSH: machine.SSH(), User: "root"}, remote.NewHostKeys(filepath.Join(m.home, "known_hosts")))
+	defer host.Close()
+	out, err := host.Run(m.Context(), script, in)
+	return strings.TrimSpace(out), err
 }
 
 // on runs a script on a machine, beside dokkaacfg.
@@ -149,15 +155,19 @@ func (m *machines) crawls() {
 	m.Helper()
 	const script = `docker logs --since 3s nginx-and-crawler---crawler 2>&1 || true`
 	err := poll(m.Context(), time.Minute, func(context.Context) error {
-		for _, machine := range m.machines {
-			if strings.Contains(m.on(machine, script), "Welcome") {
+		var said []string
+		for _, machine := range m.machines { // some of which may be starting
+			out, err := m.try(machine, script, nil)
+			if strings.Contains(out, "Welcome") {
 				return nil
 			}
+			said = append(said, fmt.Sprintf("host %s: %.200q, %v", machine.IP(), out, err))
 		}
-		return fmt.Errorf("no page\n%s", m.call("status"))
+		return fmt.Errorf("no page\n%s", strings.Join(said, "\n"))
 	})
 	if err != nil {
-		m.Fatal(err)
+		_, status, errOut := call(m.T, append(m.flags, "status")...)
+		m.Fatalf("%v\n%s\n%s", err, status, errOut)
 	}
 }
 
