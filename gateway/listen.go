@@ -29,7 +29,7 @@ const (
 type entrance struct {
 	addr    string
 	sockets *handover.Sockets
-	secure  *tls.Config // nil for none
+	kept    *certificate.Kept // to speak TLS with, nil for none
 	log     *slog.Logger
 
 	resting atomic.Bool  // another process serves
@@ -43,7 +43,7 @@ type entrance struct {
 func newEntrance(addr string, sockets *handover.Sockets, kept *certificate.Kept, log *slog.Logger) *entrance {
 	e := &entrance{addr: addr, sockets: sockets, log: log, err: errors.New("not listening yet")}
 	if kept != nil && !isLoopback(addr) {
-		e.secure = kept.Server()
+		e.kept = kept
 	}
 	return e
 }
@@ -77,6 +77,7 @@ func (e *entrance) run(ctx context.Context, handler http.Handler) error {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		BaseContext:       func(net.Listener) context.Context { return polls },
+		ConnContext:       e.connected,
 		ConnState:         e.count,
 		ErrorLog:          slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
 	}
@@ -108,8 +109,8 @@ func (e *entrance) takeTurn(ctx context.Context, server *http.Server) error {
 	if listener == nil {
 		return nil
 	}
-	if e.secure != nil {
-		listener = tls.NewListener(listener, e.secure)
+	if e.kept != nil {
+		listener = tls.NewListener(listener, e.kept.Server())
 	}
 	e.resting.Store(false)
 	served := make(chan error, 1)
@@ -128,14 +129,25 @@ func (e *entrance) takeTurn(ctx context.Context, server *http.Server) error {
 	return nil
 }
 
-// leaving has clients that keep their connection open go over to the process that serves now.
+// leaving has clients that keep their connection open make another: to the process that serves now, or
+// since certificates changed. Who proved then who it is may be nobody who is believed now.
 func (e *entrance) leaving(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if e.resting.Load() {
+		if e.resting.Load() || e.kept != nil && r.Context().Value(versionKey{}) != e.kept.Version() {
 			w.Header().Set("Connection", "close")
 		}
 		handler.ServeHTTP(w, r)
 	})
+}
+
+// versionKey is that of the version of the certificates with which a connection began.
+type versionKey struct{}
+
+func (e *entrance) connected(ctx context.Context, _ net.Conn) context.Context {
+	if e.kept == nil {
+		return ctx
+	}
+	return context.WithValue(ctx, versionKey{}, e.kept.Version())
 }
 
 func (e *entrance) count(_ net.Conn, state http.ConnState) {

@@ -90,7 +90,7 @@ func startSecure(t *testing.T) (*door, *papers) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.entrances[0].secure = kept.Server() // though it is on loopback
+		g.entrances[0].kept = kept // though it is on loopback
 	})
 	eventually(t, d.Ready)
 	d.url = strings.Replace(d.url, "http://", "https://", 1)
@@ -161,7 +161,10 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 		return nil
 	})
 
-	old := client(t, operator)
+	old, open := client(t, operator), client(t, operator)
+	if _, _, err := ask(open, d.request("GET", "/healthz", "")); err != nil {
+		t.Fatal(err)
+	}
 	was := p.authority
 	next, err := certificate.NewAuthority("test", "gateways", time.Now())
 	if err != nil {
@@ -180,6 +183,12 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 		old.CloseIdleConnections()
 		if _, _, err := ask(old, d.request("GET", "/healthz", "")); err == nil {
 			return fmt.Errorf("the old authority is still believed")
+		}
+		return nil
+	})
+	eventually(t, func() error { // on the connection that it keeps open
+		if _, _, err := ask(open, d.request("GET", "/healthz", "")); err == nil {
+			return fmt.Errorf("who was believed by the old authority is believed still")
 		}
 		return nil
 	})

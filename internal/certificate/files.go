@@ -32,16 +32,17 @@ func (f Files) Complete() error {
 }
 
 // Kept is what the files hold. When they change it does, for connections that are made from then on;
-// those that are open go on. Files that make no sense leave what there was last. It is safe for
+// those that are open go on: Version tells whoever serves them. Files that make no sense leave what there was last. It is safe for
 // concurrent use.
 type Kept struct {
 	files Files
 	log   *slog.Logger
 
-	mu     sync.Mutex
-	loaded loaded
-	stamps [3]stamp
-	looked time.Time
+	mu      sync.Mutex
+	loaded  loaded
+	version int
+	stamps  [3]stamp
+	looked  time.Time
 }
 
 type loaded struct {
@@ -88,9 +89,22 @@ func (k *Kept) Client() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: now.certificate, RootCAs: now.believed}
 }
 
+// Version is another one after each change.
+func (k *Kept) Version() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.look()
+	return k.version
+}
+
 func (k *Kept) now() loaded {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.look()
+}
+
+// look is called with the mutex held.
+func (k *Kept) look() loaded {
 	if time.Since(k.looked) < lookInterval {
 		return k.loaded
 	}
@@ -106,6 +120,7 @@ func (k *Kept) now() loaded {
 	}
 	k.log.Info("certificate changed", "file", k.files.Cert, "authorities", k.files.CA)
 	k.loaded, k.stamps = next, stamps
+	k.version++
 	return next
 }
 
