@@ -80,7 +80,8 @@ func newPromoteCommand(p *invocation) *cobra.Command {
 	c := new(promoteCommand)
 	cmd := &cobra.Command{
 		Use: "promote <app>/<name>", Short: "Let an update go on whose canaries are good, and wait for its end",
-		Args: exactly(&c.Of), ValidArgsFunction: p.completeContainers, RunE: p.run(c.Run),
+		Example: "dokkaacfg promote dummy/nginx",
+		Args:    exactly(&c.Of), ValidArgsFunction: p.completeContainers, RunE: p.run(c.Run),
 	}
 	c.waitingFlags.add(cmd)
 	return cmd

@@ -17,15 +17,27 @@ import (
 	"github.com/dokkaa/dokkaa/internal/store"
 )
 
-type settingsCommand struct{ Changes []string }
+type settingsCommand struct {
+	output
+	Changes []string
+}
+
+// settingRow is a setting as it is shown.
+type settingRow struct {
+	Setting string `json:"setting"`
+	Value   string `json:"value"`
+	Default string `json:"default"`
+}
 
 func newSettingsCommand(p *invocation) *cobra.Command {
 	c := new(settingsCommand)
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "settings [setting=value]...", Short: "Show or change the cluster's settings",
 		Example: "dokkaacfg settings                     # shows them\ndokkaacfg settings host_lease=20s\ndokkaacfg settings host_lease=         # back to the default",
 		Args:    andMore(&c.Changes), ValidArgsFunction: cobra.NoFileCompletions, RunE: p.run(c.Run),
 	}
+	c.output.flag(cmd)
+	return cmd
 }
 
 // clusterSettings are the settings that there are, with their defaults.
@@ -54,14 +66,16 @@ func (c *settingsCommand) Run(ctx context.Context, s *session) error {
 		} else if err := modify(ctx, keys.Store, state.SettingsKey, change); err != nil {
 			return err
 		}
+		var rows []settingRow
 		var t table
 		t.row("SETTING", "VALUE", "DEFAULT")
 		for _, name := range slices.Sorted(maps.Keys(clusterSettings)) {
 			value, _ := current[name].(string)
-			t.row(name, cmp.Or(value, clusterSettings[name].String()), clusterSettings[name].String())
+			row := settingRow{name, cmp.Or(value, clusterSettings[name].String()), clusterSettings[name].String()}
+			rows = append(rows, row)
+			t.row(row.Setting, row.Value, row.Default)
 		}
-		_, err := fmt.Fprint(s.out, t.String())
-		return err
+		return c.write(s.out, rows, t.String)
 	})
 }
 

@@ -26,7 +26,8 @@ func newDemoCommand(p *invocation) *cobra.Command {
 	c := new(demoCommand)
 	cmd := &cobra.Command{
 		Use: "demo", Short: "Make a cluster and walk through the documented example on it",
-		Args: exactly(), RunE: p.run(c.Run),
+		Example: "dokkaacfg demo\ndokkaacfg --cluster=second --subnet=10.102.0.0/24 demo --scale=3",
+		Args:    exactly(), RunE: p.run(c.Run),
 	}
 	cmd.Flags().IntVar(&c.Scale, "scale", 2, "`number` of hosts")
 	cmd.Flags().StringVar(&c.Images, "images", defaultImages(), "`directory` of the images")

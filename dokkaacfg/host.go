@@ -38,7 +38,8 @@ func newHostLsCommand(p *invocation) *cobra.Command {
 	c := new(hostLsCommand)
 	cmd := &cobra.Command{
 		Use: "ls", Short: "Show the hosts, what they have and what is asked of them",
-		Args: exactly(), RunE: p.run(c.Run),
+		Example: "dokkaacfg host ls\ndokkaacfg host ls -o json | jq -r '.[].ip'",
+		Args:    exactly(), RunE: p.run(c.Run),
 	}
 	c.output.flag(cmd)
 	return cmd
@@ -79,7 +80,8 @@ func newHostCordonCommand(p *invocation) *cobra.Command {
 	c := new(hostCordonCommand)
 	return &cobra.Command{
 		Use: "cordon <ip>", Short: "Give a host nothing new; what it runs stays",
-		Args: exactly(&c.IP), ValidArgsFunction: p.completeHosts, RunE: p.run(c.Run),
+		Example: "dokkaacfg host cordon 10.101.0.2",
+		Args:    exactly(&c.IP), ValidArgsFunction: p.completeHosts, RunE: p.run(c.Run),
 	}
 }
 
@@ -94,7 +96,8 @@ func newHostFreeCommand(p *invocation, name string) *cobra.Command {
 	c := new(hostFreeCommand)
 	return &cobra.Command{
 		Use: name + " <ip>", Short: "Let a host take its share again",
-		Args: exactly(&c.IP), ValidArgsFunction: p.completeHosts, RunE: p.run(c.Run),
+		Example: "dokkaacfg host " + name + " 10.101.0.2",
+		Args:    exactly(&c.IP), ValidArgsFunction: p.completeHosts, RunE: p.run(c.Run),
 	}
 }
 

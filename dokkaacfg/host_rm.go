@@ -26,7 +26,8 @@ func newHostRmCommand(p *invocation) *cobra.Command {
 	c := new(hostRmCommand)
 	cmd := &cobra.Command{
 		Use: "rm <ip>", Short: "Forget a host that is lost and has nothing left",
-		Args: exactly(&c.IP), ValidArgsFunction: p.completeHosts, RunE: p.run(c.Run),
+		Example: "dokkaacfg host rm 10.101.0.3",
+		Args:    exactly(&c.IP), ValidArgsFunction: p.completeHosts, RunE: p.run(c.Run),
 	}
 	yesFlag(cmd, &c.Yes)
 	return cmd

@@ -34,7 +34,8 @@ member knows; what was written in the last moment before the others were lost ma
 It is for a cluster of which most members will not come back. As long as a majority can, bring that back instead. A host
 that does not answer now must not come back as it was: with its old member it could go on without the others.
 If no member is left, dokkaacfg restore makes etcd anew from a backup.`,
-		Args: exactly(), RunE: p.run(c.Run),
+		Example: "dokkaacfg recover                # says what it will do, and asks",
+		Args:    exactly(), RunE: p.run(c.Run),
 	}
 	cmd.Flags().StringVar(&c.From, "from", "", "`address` of the host whose member it is to be; default the one that knows most")
 	yesFlag(cmd, &c.Yes)

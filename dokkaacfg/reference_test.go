@@ -73,6 +73,9 @@ func describe(text *strings.Builder, cmd *cobra.Command) {
 		about = cmd.Short + "."
 	}
 	fmt.Fprintf(text, "%s\n\n    %s\n", strings.TrimSpace(about), cmd.UseLine())
+	if len(cmd.Aliases) > 0 {
+		fmt.Fprintf(text, "\nAlso known as `%s`.\n", strings.Join(cmd.Aliases, "`, `"))
+	}
 	if table := flagsTable(cmd.LocalNonPersistentFlags()); table != "" {
 		text.WriteString("\n" + table)
 	}

@@ -37,6 +37,7 @@ func newRoot(p *invocation) *cobra.Command {
 		return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-"))
 	})
 	indentExamples(root)
+	addAliases(root)
 	return root
 }
 

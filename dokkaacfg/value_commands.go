@@ -119,7 +119,8 @@ func newValueLsCommand(p *invocation, kind valueKind) *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use: "ls [<app>]", Short: short,
-		Args: atMost(&c.App), ValidArgsFunction: cobra.NoFileCompletions, RunE: p.run(c.Run),
+		Example: fmt.Sprintf("dokkaacfg %[1]s ls\ndokkaacfg %[1]s ls dummy -o json", kind.word),
+		Args:    atMost(&c.App), ValidArgsFunction: cobra.NoFileCompletions, RunE: p.run(c.Run),
 	}
 	c.output.flag(cmd)
 	return cmd
@@ -145,7 +146,8 @@ func newConfigCatCommand(p *invocation) *cobra.Command {
 	c := new(configCatCommand)
 	return &cobra.Command{
 		Use: "cat <app>/<name>[@<version>]", Short: "Write a config as it is: the newest version, or another",
-		Args: exactly(&c.Of), ValidArgsFunction: cobra.NoFileCompletions, RunE: p.run(c.Run),
+		Example: "dokkaacfg config cat dummy/site.conf\ndokkaacfg config cat dummy/site.conf@1",
+		Args:    exactly(&c.Of), ValidArgsFunction: cobra.NoFileCompletions, RunE: p.run(c.Run),
 	}
 }
 
@@ -200,7 +202,8 @@ func newValueRmCommand(p *invocation, kind valueKind) *cobra.Command {
 	c := &valueRmCommand{kind: kind}
 	cmd := &cobra.Command{
 		Use: "rm <app>/<name>", Short: fmt.Sprintf("Remove a %s", kind.word),
-		Args: exactly(&c.Of), ValidArgsFunction: cobra.NoFileCompletions, RunE: p.run(c.Run),
+		Example: fmt.Sprintf("dokkaacfg %s rm dummy/name", kind.word),
+		Args:    exactly(&c.Of), ValidArgsFunction: cobra.NoFileCompletions, RunE: p.run(c.Run),
 	}
 	yesFlag(cmd, &c.Yes)
 	cmd.Flags().BoolVar(&c.Force, "force", false, "also if a manifest refers to it")

@@ -26,7 +26,8 @@ func newVolumeLsCommand(p *invocation) *cobra.Command {
 	c := new(volumeLsCommand)
 	cmd := &cobra.Command{
 		Use: "ls [<app>[/<name>]]", Short: "Show which volumes there are, and who uses them",
-		Args: atMost(&c.Of), ValidArgsFunction: p.completeContainers, RunE: p.run(c.Run),
+		Example: "dokkaacfg volume ls\ndokkaacfg volume ls dummy/db -o json",
+		Args:    atMost(&c.Of), ValidArgsFunction: p.completeContainers, RunE: p.run(c.Run),
 	}
 	c.output.flag(cmd)
 	return cmd
