@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -123,7 +122,7 @@ func (s *session) examine(ctx context.Context, hosts []Host) []finding {
 	return append(all, s.examineKeys(ctx)...)
 }
 
-// findingsText is what was found, for people: what is wrong once more at the end, with what to do.
+// findingsText is what was found, for people, and at the end what to do about it.
 func findingsText(found []finding) string {
 	var t table
 	t.row("HOST", "CHECK", "STATE", "WHAT WAS FOUND")
@@ -132,17 +131,24 @@ func findingsText(found []finding) string {
 	}
 	var text strings.Builder
 	text.WriteString(t.String())
-	var told []string
+	type advice struct{ check, do string }
+	var order []advice
+	hosts := map[advice][]string{}
 	for _, f := range found {
-		advice := cmp.Or(f.Host, "cluster") + ", " + f.Check + ": " + f.Do
-		if f.Do == "" || slices.Contains(told, advice) {
+		if f.Do == "" {
 			continue
 		}
-		if len(told) == 0 {
-			text.WriteString("\nWhat to do:\n")
+		a := advice{f.Check, f.Do}
+		if hosts[a] == nil {
+			order = append(order, a)
 		}
-		told = append(told, advice)
-		text.WriteString("  " + advice + "\n")
+		hosts[a] = append(hosts[a], cmp.Or(f.Host, "cluster"))
+	}
+	if len(order) > 0 {
+		text.WriteString("\nWhat to do:\n")
+	}
+	for _, a := range order {
+		fmt.Fprintf(&text, "  %s (%s): %s\n", a.check, strings.Join(hosts[a], ", "), a.do)
 	}
 	return text.String()
 }

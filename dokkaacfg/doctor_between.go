@@ -61,7 +61,7 @@ func reaches(ctx context.Context, from *patient, all []*patient) []finding {
 				if err := connects(ctx, dial, addr); err != nil {
 					mu.Lock()
 					defer mu.Unlock()
-					failed = append(failed, addr+": "+firstLine(err.Error()))
+					failed = append(failed, addr+" ("+strings.TrimPrefix(firstLine(err.Error()), "dial tcp "+addr+": ")+")")
 				}
 			})
 		}
@@ -70,7 +70,7 @@ func reaches(ctx context.Context, from *patient, all []*patient) []finding {
 	found := []finding{fine("ports", "it reaches the gateways, nameservers and members of etcd of all hosts: %d addresses", tried)}
 	if len(failed) > 0 {
 		slices.Sort(failed)
-		found[0] = wrong("ports", "it does not reach "+strings.Join(failed, "; "),
+		found[0] = wrong("ports", "it does not reach "+strings.Join(failed, ", "),
 			"does the daemon run there? If so, a firewall is between the hosts: they need 53, 2379, 2380 and 4001 of each other on the private network")
 	}
 	return append(found, resolves(ctx, dial, from.host.IP(), noService), resolves(ctx, dial, from.host.IP(), foreign))
@@ -111,10 +111,19 @@ func judgeAnswer(check, name string, err error) finding {
 	case errors.As(err, &says) && says.IsNotFound && name == noService:
 		return fine(check, "its nameserver knows the services")
 	case name == foreign:
-		return notable(check, "its nameserver has no answer for "+name+": "+firstLine(err.Error()),
+		return notable(check, "its nameserver has no answer for "+name+": "+whyNot(err),
 			"does the host itself get foreign names? Its /etc/resolv.conf says which nameservers skydns asks; SKYDNS_NAMESERVERS says others")
 	}
-	return wrong(check, "its nameserver does not answer: "+firstLine(err.Error()), "docker logs skydns on the host says why")
+	return wrong(check, "its nameserver does not answer: "+whyNot(err), "docker logs skydns on the host says why")
+}
+
+// whyNot is why there was no answer. The error itself names a nameserver that was not asked.
+func whyNot(err error) string {
+	var says *net.DNSError
+	if errors.As(err, &says) {
+		return says.Err
+	}
+	return firstLine(err.Error())
 }
 
 // compareClocks judges how far the hosts' clocks are apart. Nothing of ours depends on them, but logs,
@@ -217,10 +226,10 @@ func judgeMember(status memberStatus, err error) finding {
 	switch {
 	case err != nil:
 		return wrong(check, "it does not answer: "+firstLine(err.Error()), "docker logs etcd on the host says why")
+	case status.Leader == "" || status.Leader == "0":
+		return wrong(check, "it knows no leader", "it does not reach a majority of the others: see etcd and ports")
 	case len(status.Errors) > 0:
 		return wrong(check, strings.Join(status.Errors, "; "), "docs/operations.md, when something breaks")
-	case status.Leader == "" || status.Leader == "0":
-		return wrong(check, "it knows no leader", "it does not reach a majority of the others: see ports")
 	case status.Size > muchEtcd:
 		return notable(check, size, "somebody writes much: dokkaacfg events; applications' own data does not belong there")
 	}
