@@ -101,9 +101,22 @@ func (l *life) part(name string, do func()) {
 		defer func() { l.t, l.operator.t = whole, of }()
 		do()
 	}) {
+		l.dump()
 		l.t.FailNow()
 	}
 	l.t.Logf("%s took %s", name, time.Since(start).Round(time.Second))
+}
+
+// dump shows what the droplets have and say.
+func (l *life) dump() {
+	const look = `docker ps --all; nft list set inet dokkaa_hosts hosts
+		exec 3<>/dev/tcp/127.0.0.1/4001; printf 'GET /v2/keys/skydns?recursive=true HTTP/1.0\r\nHost: localhost\r\n\r\n' >&3; tail -n1 <&3
+		exec 3<>/dev/tcp/127.0.0.1/4003; printf 'GET /debug/callers HTTP/1.0\r\nHost: localhost\r\n\r\n' >&3; cat <&3
+		for daemon in conductor ambassador skydns gateway etcd; do echo "== $daemon"; docker logs --tail 20 $daemon 2>&1; done`
+	for _, d := range l.Droplets() {
+		out, err := l.on(d, look)
+		l.t.Logf("host %s: %v\n%s", d.Name, err, out)
+	}
 }
 
 // loaded is a part in which no request may fail.
