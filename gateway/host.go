@@ -70,7 +70,13 @@ func newHostProxy(transport http.RoundTripper, log *slog.Logger, whose string, r
 				r.Out.Header.Set(askedBy, whoAsks(r.In))
 			}
 		},
-		Transport:     transport,
+		Transport: transport,
+		ModifyResponse: func(resp *http.Response) error {
+			if wantsUpgrade(resp.Request) && resp.StatusCode != http.StatusSwitchingProtocols {
+				resp.Header.Set("Connection", "close")
+			}
+			return nil
+		},
 		FlushInterval: -1,
 		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {

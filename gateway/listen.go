@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -133,11 +134,17 @@ func (e *entrance) takeTurn(ctx context.Context, server *http.Server) error {
 // since certificates changed. Who proved then who it is may be nobody who is believed now.
 func (e *entrance) leaving(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if e.resting.Load() || e.kept != nil && r.Context().Value(versionKey{}) != e.kept.Version() {
+		isOld := e.resting.Load() || e.kept != nil && r.Context().Value(versionKey{}) != e.kept.Version()
+		if isOld && !wantsUpgrade(r) {
 			w.Header().Set("Connection", "close")
 		}
 		handler.ServeHTTP(w, r)
 	})
+}
+
+// wantsUpgrade tells of a request whose connection serves no other: what it becomes ends it, or a refusal.
+func wantsUpgrade(r *http.Request) bool {
+	return r.Header.Get("Upgrade") != "" && strings.HasPrefix(r.URL.Path, "/v1/")
 }
 
 // versionKey is that of the version of the certificates with which a connection began.

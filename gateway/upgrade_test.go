@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 )
@@ -94,5 +95,28 @@ func TestUpgradedConnection(t *testing.T) {
 		if resp := upgraded(t, nearURL, origin); resp.StatusCode != http.StatusForbidden {
 			t.Errorf("for a page of %s: %s", origin, resp.Status)
 		}
+	}
+}
+
+// A connection that was to be made anew can be upgraded instead: it then ends with what it was upgraded for.
+func TestUpgradeOfALeavingConnection(t *testing.T) {
+	near, _ := hostGateway(t, upgrading)
+	e := new(entrance)
+	e.resting.Store(true)
+	server := httptest.NewServer(e.leaving(near))
+	defer server.Close()
+	resp := upgraded(t, server.URL, "")
+	conn, ok := resp.Body.(io.ReadWriteCloser)
+	if !ok {
+		t.Fatalf("it is not upgraded: %s, %v", resp.Status, resp.Header)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "x"); err != nil {
+		t.Fatal(err)
+	}
+	const want = "127.0.0.1 asks |x"
+	text := make([]byte, len(want))
+	if _, err := io.ReadFull(conn, text); err != nil || string(text) != want {
+		t.Errorf("%q, %v", text, err)
 	}
 }
