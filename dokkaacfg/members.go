@@ -49,29 +49,56 @@ type etcdFound struct {
 
 func (i *installation) lookForEtcd(ctx context.Context) (etcdFound, error) {
 	found := etcdFound{data: map[netip.Addr]bool{}, containers: map[netip.Addr]*dockerclient.Container{}}
-	for _, host := range slices.Concat(i.hosts, i.leaving) {
-		engine, ip := i.engines[host.IP()], host.IP()
-		daemons, err := engine.daemons(ctx)
-		if err == nil {
-			found.formed = found.formed || len(others(etcdName, daemons)) > 0
-			found.data[ip], err = engine.hasVolume(ctx, etcdVolume)
-		}
-		if err != nil {
-			return found, fmt.Errorf("host %s: %w", ip, err)
-		}
-		container, err := engine.findEtcd(ctx)
-		if err != nil {
-			return found, fmt.Errorf("host %s: %w", ip, err)
-		}
-		if container == nil || !isOurs(container, etcdName) {
+	hosts := slices.Concat(i.hosts, i.leaving)
+	looks := make([]etcdLook, len(hosts))
+	group, groupCtx := errgroup.WithContext(ctx)
+	for n, host := range hosts {
+		group.Go(func() (err error) {
+			if looks[n], err = i.engines[host.IP()].lookForEtcd(groupCtx); err != nil {
+				return fmt.Errorf("host %s: %w", host.IP(), err)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return found, err
+	}
+	for n, host := range hosts {
+		look := looks[n]
+		found.formed = found.formed || look.others
+		found.data[host.IP()] = look.data
+		if look.container == nil {
 			continue
 		}
-		found.containers[ip] = container
-		if state, _ := lookup(container.Config.Env, "ETCD_INITIAL_CLUSTER_STATE"); state == "new" {
-			found.initial, _ = lookup(container.Config.Env, initialCluster)
+		found.containers[host.IP()] = look.container
+		if state, _ := lookup(look.container.Config.Env, "ETCD_INITIAL_CLUSTER_STATE"); state == "new" {
+			found.initial, _ = lookup(look.container.Config.Env, initialCluster)
 		}
 	}
 	return found, nil
+}
+
+// etcdLook is what there is of etcd on one host.
+type etcdLook struct {
+	others    bool // daemons of ours
+	data      bool
+	container *dockerclient.Container // nil for none of ours
+}
+
+func (e *engine) lookForEtcd(ctx context.Context) (look etcdLook, err error) {
+	daemons, err := e.daemons(ctx)
+	if err != nil {
+		return look, err
+	}
+	look.others = len(others(etcdName, daemons)) > 0
+	if look.data, err = e.hasVolume(ctx, etcdVolume); err != nil {
+		return look, err
+	}
+	container, err := e.findEtcd(ctx)
+	if err == nil && container != nil && isOurs(container, etcdName) {
+		look.container = container
+	}
+	return look, err
 }
 
 // findEtcd finds the container of the host's member, nil for none. One that was put aside for another that
@@ -136,7 +163,7 @@ func (i *installation) runEtcd(ctx context.Context, found etcdFound) error {
 func (i *installation) settleMembers(ctx context.Context) ([]netip.Addr, error) {
 	started := map[netip.Addr]time.Time{}
 	for {
-		view, err := i.viewMembers(ctx)
+		view, etcd, err := i.viewMembers(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -154,7 +181,7 @@ func (i *installation) settleMembers(ctx context.Context) ([]netip.Addr, error) 
 				return nil, err
 			}
 		}
-		if err := i.take(ctx, step, view); err != nil {
+		if err := i.take(ctx, step, view, etcd); err != nil {
 			return nil, err
 		}
 		if step.Kind == membership.Start {
@@ -174,29 +201,30 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // viewMembers is what the plan of the next step is made of. A member on a host that is not ours
 // belongs to whoever added it: as long as it answers it is one like the others.
-func (i *installation) viewMembers(ctx context.Context) (membership.View, error) {
+func (i *installation) viewMembers(ctx context.Context) (membership.View, etcdAPI, error) {
 	found, err := i.lookForEtcd(ctx)
 	if err != nil {
-		return membership.View{}, err
+		return membership.View{}, etcdAPI{}, err
 	}
+	etcd := i.etcd(found)
 	v := membership.View{Hosts: addresses(i.hosts), Leaving: addresses(i.leaving), Data: found.data, Running: map[netip.Addr]bool{}}
 	for ip, container := range found.containers {
 		v.Running[ip] = container.State.Running
 	}
 	err = i.until(ctx, func(ctx context.Context) (err error) {
-		v.Members, err = i.etcd(found).list(ctx)
+		v.Members, err = etcd.list(ctx)
 		return err
 	})
 	if err != nil {
-		return v, fmt.Errorf("%w\nA majority of etcd's members is needed for that. If it is lost for good: dokkaacfg recover", err)
+		return v, etcd, fmt.Errorf("%w\nA majority of etcd's members is needed for that. If it is lost for good: dokkaacfg recover", err)
 	}
 	for _, m := range v.Members {
-		if i.engines[m.Host] == nil && !slices.Contains(i.lost, m.Host) && m.Started && i.etcd(found).answers(ctx, m.Host) {
+		if i.engines[m.Host] == nil && !slices.Contains(i.lost, m.Host) && m.Started && etcd.answers(ctx, m.Host) {
 			v.Hosts = append(v.Hosts, m.Host)
 			v.Data[m.Host], v.Running[m.Host] = true, true
 		}
 	}
-	return v, nil
+	return v, etcd, nil
 }
 
 // etcd is asked at the members on our hosts, those that stay first.
@@ -211,19 +239,14 @@ func (i *installation) etcd(found etcdFound) etcdAPI {
 }
 
 // take takes a step.
-func (i *installation) take(ctx context.Context, step membership.Step, v membership.View) error {
-	found, err := i.lookForEtcd(ctx)
-	if err != nil {
-		return err
-	}
-	etcd := i.etcd(found)
+func (i *installation) take(ctx context.Context, step membership.Step, v membership.View, etcd etcdAPI) error {
 	switch step.Kind {
 	case membership.Add:
 		return i.until(ctx, func(ctx context.Context) error { return etcd.addLearner(ctx, step.Host) })
 	case membership.Start:
 		return i.startMember(ctx, step, v)
 	case membership.Promote:
-		err = poll(ctx, catchUpTimeout, func(ctx context.Context) error { return etcd.promote(ctx, step) })
+		err := poll(ctx, catchUpTimeout, func(ctx context.Context) error { return etcd.promote(ctx, step) })
 		if err != nil {
 			return fmt.Errorf("%w%s", err, i.logEnd(ctx, i.host(step.Host), etcdName))
 		}

@@ -145,7 +145,7 @@ func TestMembersElsewhere(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			i := farInstallation(t, host)
 			i.lost = addrs(test.lost...)
-			view, err := i.viewMembers(t.Context())
+			view, _, err := i.viewMembers(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}

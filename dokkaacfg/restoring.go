@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -62,13 +63,26 @@ func (r *restoring) run(ctx context.Context) error {
 	return nil
 }
 
-// restoreSecretKey puts the backup's key where it belongs, unless there is one that does.
+// restoreSecretKey puts the backup's key where it belongs, unless it is there. Another that is there is
+// kept beside it.
 func (r *restoring) restoreSecretKey() error {
-	if r.backup.SecretKey == "" {
-		_, err := ensureSecretKey(r.secretKeyFile())
-		return err
-	}
 	file := r.secretKeyFile()
+	key := keyFile{path: file}
+	err := key.read()
+	switch {
+	case r.backup.SecretKey == "":
+		_, err := ensureSecretKey(file)
+		return err
+	case err == nil && key.digest == r.backup.KeyDigest:
+		return nil
+	case err == nil:
+		err = os.Rename(file, file+".before")
+	case errors.Is(err, fs.ErrNotExist):
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("restore the cluster's key: %w", err)
+	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o711); err != nil {
 		return fmt.Errorf("restore the cluster's key: %w", err)
 	}
