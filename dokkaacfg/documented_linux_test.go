@@ -150,7 +150,7 @@ func (d *documentation) prepare(command string) {
 func (d *documentation) check(command, out string) {
 	d.t.Helper()
 	for part, want := range map[string]string{
-		"apply -f nginx": "dummy/nginx: running, 2 of 2 healthy", "ps dummy": "dummy/nginx 2", "stats dummy": "dummy/nginx 2  ", "inspect": "verdict: ", "logs": "site/page 1 | ", "exec": "nginx version", "scale": "3 of 3 healthy, revision 1",
+		"apply -f nginx": "dummy/nginx: running, 2 of 2 healthy", "ps dummy": "dummy/nginx 2", "stats dummy": "dummy/nginx 2  ", "inspect": "verdict: ", "logs": "site/page 1 | ", "exec": "nginx version", " run dockerfile": "once", "scale": "3 of 3 healthy, revision 1",
 		"restart": "revision 2", "promote": "running, 3 of 3 healthy, revision 3", "rollback": "- env.NEW", "stop": "dummy/nginx: stopped", " start dummy": "running, 2 of 2 healthy", "convert": "site/reader: running, 1 of 1 healthy", "rm site": "site/reader is removed",
 		"host drain": "host 10.107.0.2 is empty\n", "host rm": "host 10.107.0.3 is forgotten", "volume ls": "dummy---db---data",
 		"volume rm": "removed", "secret ls": "dummy/password", "registry login": "takes user ann", "registry ls": "10.107.0.1:5000  ann", "config cat": "listen 80\n", "zone-": "disk=ssd\n",

@@ -58,10 +58,8 @@ func (c *execCommand) Run(ctx context.Context, s *session) error {
 	case c.TTY && !isTerminal(s.in):
 		return usageError{"-t needs a terminal, and what comes in is none"}
 	}
-	for _, variable := range c.Env {
-		if name, _, ok := strings.Cut(variable, "="); !ok || name == "" {
-			return usageError{fmt.Sprintf("--env=%s does not have the form NAME=value", variable)}
-		}
+	if _, err := parseEnv(c.Env); err != nil {
+		return err
 	}
 	var chosen instanceReport
 	err = s.withKeys(ctx, readTimeout, func(ctx context.Context, keys clusterKeys) error {
@@ -88,8 +86,14 @@ func (c *execCommand) Run(ctx context.Context, s *session) error {
 	if err != nil {
 		return fmt.Errorf("%w\nWithout its client the command is ended on host %s", err, chosen.Host)
 	}
-	if code == 126 || code == 127 { // a shell's codes for it, and Docker's
-		fmt.Fprintf(s.errOut, "dokkaacfg: exit code %d: the image of %s has no command %s, or it cannot be run: an image has only what it brings\n", code, ref, args[0])
+	return s.passOn(code, ref.String(), args)
+}
+
+// passOn is the error that has dokkaacfg end with a command's exit code; it says what those mean by
+// which shells, and Docker, tell that there is no such command.
+func (s *session) passOn(code int, of string, args []string) error {
+	if (code == 126 || code == 127) && len(args) > 0 {
+		fmt.Fprintf(s.errOut, "dokkaacfg: exit code %d: the image of %s has no command %s, or it cannot be run: an image has only what it brings\n", code, of, args[0])
 	}
 	if code != 0 {
 		return exitCode(code)

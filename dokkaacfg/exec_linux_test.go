@@ -30,7 +30,7 @@ type commandTest struct {
 
 const shells = `{"try/shell": {"image": "dockerfile/ubuntu", "scale": 2, "max_per_host": 1, "update": {"min_healthy_time": "1s"},
 	"command": ["/bin/bash", "-c", "trap exit TERM; while true; do sleep 1; done"]},
-	"try/page": {"image": "dockerfile/nginx", "services": {"web": 80}}}`
+	"try/page": {"image": "dockerfile/nginx", "services": {"web": 80}, "scale": 2, "max_per_host": 1, "update": {"min_healthy_time": "1s"}}}`
 
 func testCommands(t *testing.T, program string, flags []string, cluster *vhost.Cluster) {
 	c := commandTest{t, program, flags, cluster}
@@ -38,6 +38,8 @@ func testCommands(t *testing.T, program string, flags []string, cluster *vhost.C
 		t.Fatalf("apply: %d\n%s%s", code, out, errOut)
 	}
 	for name, test := range map[string]func(commandTest){
+		"tunnels":              commandTest.tunnels,
+		"runs":                 commandTest.runs,
 		"output and exit code": commandTest.output,
 		"a terminal":           commandTest.terminal,
 		"a megabyte":           commandTest.megabyte,

@@ -24,7 +24,7 @@ func newRoot(p *invocation) *cobra.Command {
 		newCertsCommand(p))
 	addGroup(root, "apps", "Applications:", newApplyCommand(p), newConvertCommand(p), newPsCommand(p), newStatsCommand(p), newInspectCommand(p), newLogsCommand(p), newScaleCommand(p), newStopCommand(p),
 		newStartCommand(p), newRestartCommand(p), newRollbackCommand(p), newRmCommand(p), newWaitCommand(p), newPromoteCommand(p))
-	addGroup(root, "inside", "Into instances:", newExecCommand(p))
+	addGroup(root, "inside", "Into instances:", newExecCommand(p), newRunCommand(p), newPortForwardCommand(p), newOpenCommand(p))
 	addGroup(root, "parts", "Hosts, and what containers use:", newHostCommand(p), newVolumeCommand(p), newSecretCommand(p), newConfigCommand(p), newRegistryCommand(p))
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.Provider, "provider", "local", "where the hosts are: local, digitalocean, ssh")

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/dokkaa/dokkaa/internal/stream"
@@ -63,14 +62,7 @@ func plainly(err error) string {
 // carry carries bytes both ways until both have ended, the client is gone, or the conductor ends.
 func (a *API) carry(conn *stream.Conn, backend *net.TCPConn) {
 	defer context.AfterFunc(a.life, conn.Close)()
-	var group sync.WaitGroup
-	group.Go(func() {
-		stream.Splice(conn.Channel(0), backend)
-		conn.Finish()
-	})
-	err := conn.Run(func([]byte) {})
-	if err != nil {
+	if err := stream.Carry(conn, backend); err != nil {
 		a.log.Debug("a connection to an instance broke off", "err", err)
 	}
-	group.Wait()
 }

@@ -4,7 +4,27 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 )
+
+// partingPatience is for the other side to be done when this one is.
+const partingPatience = 10 * time.Second
+
+// Carry runs a stream whose channel 0 is a connection, in place of Run, until both directions have ended
+// on both sides, or the stream has.
+func Carry(c *Conn, conn *net.TCPConn) error {
+	var parting *time.Timer
+	var group sync.WaitGroup
+	group.Go(func() {
+		Splice(c.Channel(0), conn)
+		c.Finish()
+		parting = time.AfterFunc(partingPatience, c.Close)
+	})
+	err := c.Run(func([]byte) {})
+	group.Wait()
+	parting.Stop()
+	return err
+}
 
 // Splice carries bytes between a channel and a connection until both directions have ended, and closes
 // the connection. Each direction ends on its own. What breaks off on one side does so on the other: a

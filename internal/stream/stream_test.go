@@ -240,7 +240,7 @@ func pair(t *testing.T) (a, b *net.TCPConn) {
 	return dialled.(*net.TCPConn), accepted.(*net.TCPConn)
 }
 
-func TestSplice(t *testing.T) {
+func TestCarry(t *testing.T) {
 	for name, test := range map[string]func(t *testing.T, user, server *net.TCPConn){
 		"each direction ends on its own": func(t *testing.T, user, server *net.TCPConn) {
 			if _, err := user.Write([]byte("question")); err != nil {
@@ -271,17 +271,21 @@ func TestSplice(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := start(ignore, ignore)
+			ra, rb := pair(t)
 			user, local := pair(t)
 			far, server := pair(t)
 			var both sync.WaitGroup
-			both.Go(func() { Splice(e.a.Channel(0), local); e.a.Finish() })
-			both.Go(func() { Splice(e.b.Channel(0), far); e.b.Finish() })
+			for raw, conn := range map[io.ReadWriteCloser]*net.TCPConn{ra: local, rb: far} {
+				both.Go(func() {
+					if err := Carry(New(raw), conn); err != nil {
+						t.Errorf("it ends with %v", err)
+					}
+				})
+			}
 			test(t, user, server)
 			user.Close()
 			server.Close()
 			both.Wait()
-			e.group.Wait()
 		})
 	}
 }
