@@ -5,6 +5,9 @@ package dokkaacfg
 import (
 	"strings"
 	"testing"
+
+	"github.com/dokkaa/dokkaa/dokkaacfg/certificates"
+	"github.com/dokkaa/dokkaa/internal/vhost"
 )
 
 // TestNewAuthorities gives the hosts of a cluster new authorities under load.
@@ -16,6 +19,40 @@ func TestNewAuthorities(t *testing.T) {
 	m.rotates()
 	m.changesAuthorities()
 	m.refusesStrangers()
+	m.opensKeys()
+}
+
+// opensKeys has a machine that is none of the cluster's reach the keys, until that is closed again.
+func (m *machines) opensKeys() {
+	m.Helper()
+	outside := m.cluster.Machine(len(m.machines)+1, m.trees)
+	if err := outside.PowerOn(m.Context(), vhost.MachineOptions{AuthorizedKeys: []string{m.key}}); err != nil {
+		m.Fatal(err)
+	}
+	read := "GET https://" + m.machines[1].IP().String() + ":4001/v2/keys/apps?recursive=true"
+	ask := func(own string) string {
+		return askWith(m.T, outside, own, m.operatorFile(certificates.BelievedFile), read)
+	}
+	own := m.operatorFile(certificates.OperatorFile)
+	if says := ask(own); strings.Contains(says, "nginx") {
+		m.Errorf("before it is open: %s", says)
+	}
+	for _, args := range [][]string{append(m.up(), "--open-keys="+outside.IP().String()), m.up()} {
+		m.call(args...)
+		if says := ask(own); !strings.Contains(says, "dockerfile/nginx") {
+			m.Errorf("open: %s", says)
+		}
+		if says := ask(""); !strings.Contains(says, "certificate required") {
+			m.Errorf("open, without a certificate: %s", says)
+		}
+	}
+	if line := m.call("curl", "/apps"); !strings.HasPrefix(line, "curl -L --cert ") {
+		m.Errorf("the line is %s", line)
+	}
+	m.call(append(m.up(), "--close-keys")...)
+	if says := ask(own); strings.Contains(says, "nginx") {
+		m.Errorf("closed again: %s", says)
+	}
 }
 
 // changesAuthorities gives the hosts new authorities. Only members of etcd are restarted for it.

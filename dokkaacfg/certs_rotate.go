@@ -110,7 +110,7 @@ func (i *installation) follow(ctx context.Context, a certificates.Authorities) (
 	if err := pause(ctx, readAgain); err != nil {
 		return err
 	}
-	if i.doors, err = newDoors(i.doors.authorities); err != nil {
+	if err := i.reopen(); err != nil {
 		return err
 	}
 	found, err := i.lookForEtcd(ctx)

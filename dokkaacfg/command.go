@@ -2,6 +2,7 @@
 package dokkaacfg
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type commandLine struct {
 
 	DigitalOcean digitalocean.Options
 	Given        givenHosts
+	Doors        doorFlags
 }
 
 // invocation is one call of dokkaacfg.
@@ -130,8 +132,8 @@ func (p *invocation) run(command func(context.Context, *session) error) func(*co
 
 // openSession makes what a command works with of what the user wrote.
 func openSession(p *invocation) (*session, error) {
-	if p.Cluster == "" {
-		p.Cluster = defaultCluster(p.Provider)
+	if err := p.findProvider(); err != nil {
+		return nil, err
 	}
 	if !clusterName.MatchString(p.Cluster) {
 		return nil, usageError{fmt.Sprintf("cluster name %q: it must be a lower-case letter and at most 10 more letters and digits", p.Cluster)}
@@ -149,6 +151,25 @@ func openSession(p *invocation) (*session, error) {
 		return nil, err
 	}
 	return s, s.openDoors()
+}
+
+// findProvider fills in what the user left out: the provider that the cluster is known to be of, and the
+// cluster's name.
+func (c *commandLine) findProvider() error {
+	if c.Provider == "" && c.Cluster != "" {
+		dir, err := keptDir()
+		if err != nil {
+			return err
+		}
+		kept, err := readContext(filepath.Join(dir, c.Cluster))
+		if err != nil {
+			return err
+		}
+		c.Provider = kept.Provider
+	}
+	c.Provider = cmp.Or(c.Provider, "local")
+	c.Cluster = cmp.Or(c.Cluster, defaultCluster(c.Provider))
+	return nil
 }
 
 // defaultCluster is the name of a cluster that was given none.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +23,14 @@ func chooseDigitalOcean(c commandLine, log *slog.Logger) (provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	keep := filepath.Join(dir, c.Cluster)
+	kept, err := readContext(keep)
+	if err != nil {
+		return nil, err
+	}
+	if kept, err = c.merge(kept); err != nil {
+		return nil, err
+	}
 	options := c.DigitalOcean
 	if options.Token, err = digitalocean.ReadToken(os.Getenv, filepath.Join(dir, tokenFile)); err != nil {
 		return nil, usageError{err.Error()}
@@ -31,7 +40,9 @@ func chooseDigitalOcean(c commandLine, log *slog.Logger) (provider, error) {
 	if err != nil {
 		return nil, usageError{err.Error()}
 	}
-	return newHosted(p, "digitalocean", "droplets at DigitalOcean", filepath.Join(dir, c.Cluster), digitalocean.MaxHosts, log), nil
+	h := newHosted(p, "digitalocean", "droplets at DigitalOcean", keep, digitalocean.MaxHosts, log)
+	h.context = kept
+	return h, nil
 }
 
 // keptDir is the directory of what is kept about clusters whose hosts are not on this machine.
@@ -44,7 +55,7 @@ func keptDir() (string, error) {
 }
 
 // digitalOceanFlags are what one can ask of droplets.
-func digitalOceanFlags(cmd *cobra.Command, o *digitalocean.Options) {
+func digitalOceanFlags(cmd *cobra.Command, o *digitalocean.Options, web **bool) {
 	const ofNew = "; default as the hosts that there are, or "
 	flags := cmd.Flags()
 	flags.StringVar(&o.KeyName, "ssh-key", "", "`name` of an SSH key in the account at DigitalOcean, to log into new hosts with")
@@ -52,8 +63,12 @@ func digitalOceanFlags(cmd *cobra.Command, o *digitalocean.Options) {
 	flags.StringVar(&o.Size, "size", "", "`slug` of the size of new hosts at DigitalOcean"+ofNew+digitalocean.DefaultSize)
 	flags.StringVar(&o.Image, "image", "", "`slug` of the image of new hosts at DigitalOcean"+ofNew+digitalocean.DefaultImage)
 	flags.StringVar(&o.VPC, "vpc", "", "`id` of the private network at DigitalOcean for the hosts; default one of the cluster's own")
-	flags.Var((*prefixes)(&o.SSHFrom), "ssh-from", "`network` from which port 22 can be reached, at DigitalOcean; may be repeated; default this machine only")
-	flags.BoolVar(&o.Web, "web", false, "open ports 80 and 443 of hosts at DigitalOcean to the world")
+	flags.Var((*prefixes)(&o.SSHFrom), "ssh-from", "`network` from which port 22 can be reached, at DigitalOcean; may be repeated; default as it was: this machine only at first")
+	flags.BoolFunc("web", "open ports 80 and 443 of hosts at DigitalOcean to the world; default as it was: closed at first", func(text string) error {
+		open, err := strconv.ParseBool(text)
+		*web = &open
+		return err
+	})
 }
 
 // prefixes is a flag that may be repeated.

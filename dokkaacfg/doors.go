@@ -16,6 +16,8 @@ type doors struct {
 	// authorities is the directory on this machine of those who issue the certificates, "" where there are
 	// to be none; believed identifies those whom members of etcd believe.
 	authorities, believed string
+	// open are the networks from which the gateways can be reached, beside the hosts.
+	open []netip.Prefix
 	// elsewhere is where gateways are that are not at the port of theirs on their hosts; nil for none.
 	elsewhere func(netip.Addr) string
 }
@@ -26,6 +28,7 @@ func (s *session) openDoors() (err error) {
 		if s.doors, err = newDoors(filepath.Join(h.dir(), "certificates")); err != nil {
 			return err
 		}
+		s.doors.open = h.context.OpenKeys
 	}
 	s.hostClient = newHostClient(s.provider, s.doors)
 	return nil

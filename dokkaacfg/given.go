@@ -24,6 +24,13 @@ func chooseGiven(c commandLine, log *slog.Logger) (provider, error) {
 		return nil, err
 	}
 	keep := filepath.Join(dir, c.Cluster)
+	kept, err := readContext(keep)
+	if err != nil {
+		return nil, err
+	}
+	if kept, err = c.merge(kept); err != nil {
+		return nil, err
+	}
 	var more []given.Address
 	for _, text := range c.Given.hosts {
 		address, err := given.ParseAddress(text)
@@ -38,6 +45,7 @@ func chooseGiven(c commandLine, log *slog.Logger) (provider, error) {
 		more = append(more, address)
 	}
 	h := newHosted(given.New(filepath.Join(keep, "hosts.json"), more), "ssh", "hosts over SSH", keep, maxGivenHosts, log)
+	h.context = kept
 	h.stay, h.patience = true, givenHostPatience
 	return h, nil
 }

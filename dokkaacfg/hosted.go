@@ -34,6 +34,7 @@ type hosted struct {
 	stay bool
 	// patience is how long a host may take until it lets us in: one that was just made takes a while.
 	patience time.Duration
+	context  clusterContext
 	log      *slog.Logger
 
 	keys *remote.HostKeys
@@ -221,7 +222,7 @@ func (h *hosted) clearHost(ctx context.Context, host hostedHost) error {
 }
 
 // provision makes the machine ready for our daemons.
-func (h hostedHost) provision(ctx context.Context, all []netip.Addr, keyFile string, doing, did func(string)) error {
+func (h hostedHost) provision(ctx context.Context, all []netip.Addr, keyFile string, open []netip.Prefix, doing, did func(string)) error {
 	key, err := os.ReadFile(keyFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read the cluster's key: %w", err)
@@ -234,7 +235,7 @@ func (h hostedHost) provision(ctx context.Context, all []netip.Addr, keyFile str
 	if err != nil {
 		return err
 	}
-	return provision.Prepare(ctx, h.remote, facts, provision.Wanted{Self: h.Private, Hosts: all, SecretKey: key}, doing, did)
+	return provision.Prepare(ctx, h.remote, facts, provision.Wanted{Self: h.Private, Hosts: all, OpenKeys: open, SecretKey: key}, doing, did)
 }
 
 // waitForSSH waits until the host lets us in: one that was just made does not do so at once. Another

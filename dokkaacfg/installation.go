@@ -130,7 +130,7 @@ func (i *installation) provision(ctx context.Context) error {
 		step := i.progress.step(machine.Name, "prepare")
 		defer func() { step.end(err) }()
 		doing, did := func(what string) { step.doing("%s", what) }, func(what string) { step.done("%s", what) }
-		if err := machine.provision(ctx, all, i.key.path, doing, did); err != nil {
+		if err := machine.provision(ctx, all, i.key.path, i.doors.open, doing, did); err != nil {
 			return fmt.Errorf("prepare host %s: %w", machine.Name, err)
 		}
 		return nil
@@ -162,7 +162,10 @@ func (i *installation) run(ctx context.Context, host Host, d daemonSpec) error {
 
 // runDaemon runs a daemon on a host, and tells what there was to do, "" for nothing.
 func (i *installation) runDaemon(ctx context.Context, host Host, d daemonSpec) (did string, err error) {
-	did, err = i.engines[host.IP()].run(ctx, i.doors.give(d))
+	if d, err = i.complete(ctx, host, d); err != nil {
+		return "", err
+	}
+	did, err = i.engines[host.IP()].run(ctx, d)
 	if err != nil {
 		return "", fmt.Errorf("run %s on host %s: %w", d.name, host.IP(), err)
 	}

@@ -69,7 +69,11 @@ func (i *installation) renews(ctx context.Context, host Host, members []netip.Ad
 
 // isCurrent tells whether a daemon that runs is as it should be.
 func (i *installation) isCurrent(ctx context.Context, host Host, d daemonSpec) (bool, error) {
-	current, err := i.engines[host.IP()].isCurrent(ctx, i.doors.give(d))
+	d, err := i.complete(ctx, host, d)
+	if err != nil {
+		return false, err
+	}
+	current, err := i.engines[host.IP()].isCurrent(ctx, d)
 	if err != nil {
 		return false, fmt.Errorf("host %s: %w", host.IP(), err)
 	}

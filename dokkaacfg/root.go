@@ -21,13 +21,13 @@ func newRoot(p *invocation) *cobra.Command {
 	root.SetOut(p.out)
 	root.SetErr(p.errOut)
 	addGroup(root, "clusters", "Clusters:", newUpCommand(p), newUpgradeCommand(p), newStatusCommand(p), newDoctorCommand(p), newSSHCommand(p), newDownCommand(p), newDemoCommand(p), newSettingsCommand(p), newEventsCommand(p), newBackupCommand(p), newRestoreCommand(p), newRecoverCommand(p),
-		newCertsCommand(p))
+		newCertsCommand(p), newCurlCommand(p))
 	addGroup(root, "apps", "Applications:", newApplyCommand(p), newConvertCommand(p), newPsCommand(p), newStatsCommand(p), newInspectCommand(p), newLogsCommand(p), newScaleCommand(p), newStopCommand(p),
 		newStartCommand(p), newRestartCommand(p), newRollbackCommand(p), newRmCommand(p), newWaitCommand(p), newPromoteCommand(p))
 	addGroup(root, "inside", "Into instances:", newExecCommand(p), newRunCommand(p), newPortForwardCommand(p), newOpenCommand(p))
 	addGroup(root, "parts", "Hosts, and what containers use:", newHostCommand(p), newVolumeCommand(p), newSecretCommand(p), newConfigCommand(p), newRegistryCommand(p))
 	flags := root.PersistentFlags()
-	flags.StringVar(&p.Provider, "provider", "local", "where the hosts are: local, digitalocean, ssh")
+	flags.StringVar(&p.Provider, "provider", "", "where the hosts are: local, digitalocean, ssh; default what the cluster was made with, or local")
 	flags.StringVar(&p.Cluster, "cluster", "", "`name` of the cluster; default local, or dokkaa if its hosts are elsewhere")
 	flags.TextVar(&p.Subnet, "subnet", p.Subnet, "`network` of the virtual hosts; default 10.101.0.0/24. Two clusters on one machine need two")
 	flags.StringVar(&p.StateDir, "state-dir", "/var/lib/dokkaa", "`directory` of what is kept about clusters, one directory each")

@@ -39,7 +39,7 @@ It holds until a manifest comes whose own scale is another. With the manifest's 
 	imagesFlags(cmd, &c.Images, &p.Registry)
 	yesFlag(cmd, &c.Yes)
 	givenFlags(cmd, &p.Given)
-	digitalOceanFlags(cmd, &p.DigitalOcean)
+	digitalOceanFlags(cmd, &p.DigitalOcean, &p.Doors.web)
 	return cmd
 }
 

@@ -56,12 +56,20 @@ func (i *installation) secure(ctx context.Context) error {
 		err = authorities.WriteOperator(dir, time.Now())
 	}
 	if err == nil {
-		i.doors, err = newDoors(dir)
+		err = i.reopen()
 	}
 	if err != nil {
 		return err
 	}
 	return i.certify(ctx, authorities, false)
+}
+
+// reopen reads the authorities again.
+func (i *installation) reopen() error {
+	again, err := newDoors(i.doors.authorities)
+	again.open = i.doors.open
+	i.doors = again
+	return err
 }
 
 // refuseStrangers fails if hosts run daemons of ours already: with new authorities they would not
@@ -91,7 +99,11 @@ func (i *installation) certify(ctx context.Context, a certificates.Authorities, 
 		if err != nil {
 			return fmt.Errorf("host %s: %w", machine.Name, err)
 		}
-		due, err := a.Due(certificates.Host{Private: machine.Private}, has, anew, time.Now())
+		outside, _, err := i.outside(ctx, host)
+		if err != nil {
+			return err
+		}
+		due, err := a.Due(certificates.Host{Private: machine.Private, Open: outside}, has, anew, time.Now())
 		if err != nil {
 			return err
 		}

@@ -31,7 +31,8 @@ func newUpCommand(p *invocation) *cobra.Command {
 	cmd.Flags().BoolVar(&c.Plan, "plan", false, "say what would be made and what it costs, and make nothing")
 	progressFlag(cmd)
 	givenFlags(cmd, &p.Given)
-	digitalOceanFlags(cmd, &p.DigitalOcean)
+	digitalOceanFlags(cmd, &p.DigitalOcean, &p.Doors.web)
+	p.Doors.add(cmd)
 	return cmd
 }
 
@@ -72,6 +73,11 @@ func (s *session) up(ctx context.Context, p *progress, scale int, images, mode s
 	scale, err := s.scaleFor(ctx, scale)
 	if err != nil {
 		return nil, err
+	}
+	if h, ok := s.provider.(*hosted); ok {
+		if err := h.context.write(h.keep); err != nil {
+			return nil, err
+		}
 	}
 	step := p.step("", "hosts")
 	hosts, err := s.provider.up(ctx, scale, p)

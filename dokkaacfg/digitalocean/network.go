@@ -81,11 +81,10 @@ func (p *Provider) ensureFirewall(ctx context.Context, w want, tell hosting.Tell
 // firewallRequest is the whole firewall. It is in front of whatever has the tag, from the moment
 // that a droplet is made.
 func (p *Provider) firewallRequest(w want) *godo.FirewallRequest {
-	var operators []string
-	for _, prefix := range w.sshFrom {
-		operators = append(operators, prefix.String())
+	inbound := []godo.InboundRule{{Protocol: "tcp", PortRange: "22", Sources: &godo.Sources{Addresses: listed(w.sshFrom)}}}
+	if len(p.KeysFrom) > 0 {
+		inbound = append(inbound, godo.InboundRule{Protocol: "tcp", PortRange: "4001", Sources: &godo.Sources{Addresses: listed(p.KeysFrom)}})
 	}
-	inbound := []godo.InboundRule{{Protocol: "tcp", PortRange: "22", Sources: &godo.Sources{Addresses: operators}}}
 	if p.Web {
 		for _, port := range []string{"80", "443"} {
 			inbound = append(inbound, godo.InboundRule{Protocol: "tcp", PortRange: port, Sources: &godo.Sources{Addresses: everywhere}})
@@ -132,15 +131,22 @@ func ruleText(protocol, ports string, addresses, tags []string) string {
 
 // describeFirewall puts the inbound rules in words.
 func (p *Provider) describeFirewall(w want) string {
-	var from []string
-	for _, prefix := range w.sshFrom {
-		from = append(from, prefix.String())
+	more := ""
+	if len(p.KeysFrom) > 0 {
+		more = "; 4001 from " + strings.Join(listed(p.KeysFrom), ", ")
 	}
-	web := ""
 	if p.Web {
-		web = "; 80 and 443 from everywhere"
+		more += "; 80 and 443 from everywhere"
 	}
-	return fmt.Sprintf("port 22 from %s%s; all between the hosts; nothing else in", strings.Join(from, ", "), web)
+	return fmt.Sprintf("port 22 from %s%s; all between the hosts; nothing else in", strings.Join(listed(w.sshFrom), ", "), more)
+}
+
+func listed(prefixes []netip.Prefix) []string {
+	var all []string
+	for _, prefix := range prefixes {
+		all = append(all, prefix.String())
+	}
+	return all
 }
 
 // sshFrom is from where the hosts can be logged into.

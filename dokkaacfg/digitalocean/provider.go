@@ -50,6 +50,8 @@ type Options struct {
 	VPC string
 	// SSHFrom is from where port 22 can be reached; none is from this machine only.
 	SSHFrom []netip.Prefix
+	// KeysFrom is from where port 4001 can be reached, beside the hosts.
+	KeysFrom []netip.Prefix
 	// Web opens ports 80 and 443 to the world.
 	Web bool
 

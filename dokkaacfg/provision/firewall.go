@@ -19,7 +19,7 @@ var firewallService string
 // closePorts closes the cluster's ports to everybody but its hosts, before anything listens there,
 // and from each start of the host on.
 func closePorts(ctx context.Context, host Host, _ Facts, wanted Wanted) (string, error) {
-	rules, err := writeFile(ctx, host, rulesFile, "644", Rules(wanted.Self, wanted.Hosts))
+	rules, err := writeFile(ctx, host, rulesFile, "644", Rules(wanted.Self, wanted.Hosts, wanted.OpenKeys))
 	if err != nil {
 		return "", err
 	}
@@ -38,6 +38,9 @@ systemctl restart dokkaa-firewall`, nil)
 	if !rules && !unit {
 		return "", nil
 	}
+	if len(wanted.OpenKeys) > 0 {
+		return fmt.Sprintf("the cluster's ports are open to its %d hosts only, and 4001 to %v", len(wanted.Hosts), wanted.OpenKeys), nil
+	}
 	return fmt.Sprintf("the cluster's ports are open to its %d hosts only", len(wanted.Hosts)), nil
 }
 
@@ -50,7 +53,21 @@ systemctl restart dokkaa-firewall`, nil)
 // The second is about the containers on that bridge. The ports that Docker publishes for services by
 // itself are for the ambassadors of the other hosts; those that a manifest fixes are open to the
 // world, if they are lower. Docker has translated the addresses by then.
-func Rules(self netip.Addr, hosts []netip.Addr) string {
+//
+// With networks to which the keys are open, these reach the gateway at every address of the host, and
+// nobody else does.
+func Rules(self netip.Addr, hosts []netip.Addr, openKeys []netip.Prefix) string {
+	open := ""
+	for _, network := range openKeys {
+		family := "ip"
+		if network.Addr().Is6() {
+			family = "ip6"
+		}
+		open += fmt.Sprintf("\t\t%s saddr %s tcp dport 4001 accept\n", family, network)
+	}
+	if open != "" {
+		open += "\t\ttcp dport 4001 drop\n"
+	}
 	sorted := slices.SortedFunc(slices.Values(hosts), netip.Addr.Compare)
 	return fmt.Sprintf(`table inet dokkaa_hosts
 delete table inet dokkaa_hosts
@@ -62,7 +79,7 @@ table inet dokkaa_hosts {
 		iifname { "lo", "%[3]s" } accept
 		ip daddr %[4]s drop
 		ip saddr @hosts accept
-		ip daddr %[2]s tcp dport { 53, 2379, 2380, 4001 } drop
+%[5]s		ip daddr %[2]s tcp dport { 53, 2379, 2380, 4001 } drop
 		ip daddr %[2]s udp dport 53 drop
 	}
 	chain containers {
@@ -76,7 +93,7 @@ table inet dokkaa_hosts {
 		drop
 	}
 }
-`, listed(sorted), self, bridge, bridgeGateway)
+`, listed(sorted), self, bridge, bridgeGateway, open)
 }
 
 // The bridge of the cluster's containers, and the host's address on it, as the conductor makes it.

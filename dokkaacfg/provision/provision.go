@@ -25,9 +25,10 @@ type Host interface {
 
 // Wanted is what a host is to be.
 type Wanted struct {
-	Self      netip.Addr   // by which the cluster's other hosts reach it
-	Hosts     []netip.Addr // all of the cluster, itself too
-	SecretKey []byte       // that the cluster's secrets are encrypted with
+	Self      netip.Addr     // by which the cluster's other hosts reach it
+	Hosts     []netip.Addr   // all of the cluster, itself too
+	OpenKeys  []netip.Prefix // from where the keys can be reached, beside the hosts
+	SecretKey []byte         // that the cluster's secrets are encrypted with
 }
 
 // SecretKeyFile is where the cluster's key is on the host.
