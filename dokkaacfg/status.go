@@ -36,6 +36,11 @@ func (c *statusCommand) Run(ctx context.Context, s *session) error {
 		if err != nil {
 			return err
 		}
+		hosts, err := s.provider.hosts(ctx)
+		if err != nil {
+			return err
+		}
+		r.Trouble = s.trouble(ctx, hosts)
 		return c.write(s.out, r, func() string { return r.text(time.Now()) })
 	})
 }
@@ -47,6 +52,7 @@ type report struct {
 	Hosts      []hostReport      `json:"hosts"`
 	Containers []containerReport `json:"containers"`
 	Volumes    []volumeReport    `json:"volumes,omitempty"`
+	Trouble    []string          `json:"trouble,omitempty"` // what the keys do not tell of
 }
 
 // schedulerReport is which host schedules, or why none does.

@@ -18,6 +18,7 @@ func (r report) text(now time.Time) string {
 		r.containersText(now),
 		r.instancesText(),
 		r.problemsText(),
+		r.troubleText(),
 	}
 	var text []string
 	for _, part := range parts {
