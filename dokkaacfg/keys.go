@@ -74,7 +74,7 @@ func (s *session) withKeys(ctx context.Context, timeout time.Duration, f func(co
 	defer keys.Close()
 	err = f(ctx, clusterKeys{Store: keys, hosts: addresses(hosts)})
 	if errors.Is(err, store.ErrUnavailable) && ctx.Err() == nil {
-		return fmt.Errorf("ask cluster %s, whose hosts are %s: %w\ndokkaacfg doctor says what is wrong on each host; dokkaacfg up starts what is missing",
+		return fmt.Errorf("ask cluster %s, whose hosts are %s: %w\nNo gateway answers as it should: dokkaacfg doctor says why on each host; dokkaacfg up starts what is missing",
 			s.cluster, listAddresses(hosts), err)
 	}
 	return err
