@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dokkaa/dokkaa/internal/handover"
 	"github.com/dokkaa/dokkaa/ambassador/identity"
 	"github.com/dokkaa/dokkaa/ambassador/ledger"
 	"github.com/dokkaa/dokkaa/ambassador/names"
@@ -22,6 +21,7 @@ import (
 	"github.com/dokkaa/dokkaa/ambassador/udp"
 	"github.com/dokkaa/dokkaa/internal/daemon"
 	"github.com/dokkaa/dokkaa/internal/docker"
+	"github.com/dokkaa/dokkaa/internal/handover"
 )
 
 // Ambassador is the daemon.

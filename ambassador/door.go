@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/dokkaa/dokkaa/internal/handover"
 	"github.com/dokkaa/dokkaa/ambassador/relay"
+	"github.com/dokkaa/dokkaa/internal/handover"
 )
 
 // door is an open listener, or a socket for datagrams.

@@ -96,8 +96,8 @@ func (r *debianRegistry) push(e *engine, image, name, tag, password string) {
 // TestPullsWithALogin runs containers whose images are not for everybody: without a login, with a wrong
 // one, with a good one, and after the password was changed.
 func TestPullsWithALogin(t *testing.T) {
-	const address = "10.133.0.1:5000"
-	flags, cluster := localCluster(t, "cfgreg", "10.133.0.0/24")
+	const address = "10.134.0.1:5000"
+	flags, cluster := localCluster(t, "cfgreg", "10.134.0.0/24")
 	mustCall(t, append(flags, "up", "--scale=1", "--images="+builtImages)...)
 	host := cluster.Host(1)
 	registry := startDebianRegistry(t, host, address, "ann", "hunter2")
@@ -181,7 +181,7 @@ func (r *debianRegistry) isToldNobody(t *testing.T, e *engine, told *strings.Bui
 		t.Fatal(err)
 	}
 	told.WriteString(log + fmt.Sprint(container.Config) + asJSON(container))
-	response, err := http.Get("http://10.133.0.1:4001/v2/keys" + state.RegistriesDir + "?recursive=true")
+	response, err := http.Get("http://10.134.0.1:4001/v2/keys" + state.RegistriesDir + "?recursive=true")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,6 @@ type runOutput struct {
 	mu    sync.Mutex
 	lines int
 	whole bool // its end was seen
-	err   error
 }
 
 // start follows what the run's instance writes, from its beginning. A second time it does nothing.
