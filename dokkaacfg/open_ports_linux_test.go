@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -116,7 +117,7 @@ func (r portRow) from(first, last string) portRow {
 func (o *openPorts) row(port int, published bool) portRow {
 	rows := o.fixed
 	if published {
-		rows = append(rows, o.published...)
+		rows = slices.Concat(rows, o.published)
 	}
 	for _, row := range rows {
 		if row.first <= port && port <= row.last {

@@ -25,7 +25,7 @@ type view interface{ show(progressEvent) }
 func newProgress(out io.Writer) *progress {
 	v, ok := out.(view)
 	if !ok {
-		v = plainLines{out}
+		v = &plainLines{out: out}
 	}
 	now := time.Now()
 	return &progress{view: v, start: now, last: now}

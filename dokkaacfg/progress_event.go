@@ -53,10 +53,15 @@ func (e progressEvent) prefix() string {
 }
 
 // plainLines shows events as lines, where there is no terminal.
-type plainLines struct{ out io.Writer }
+type plainLines struct {
+	mu  sync.Mutex
+	out io.Writer
+}
 
-func (p plainLines) show(e progressEvent) {
+func (p *plainLines) show(e progressEvent) {
 	if line := e.line(); line != "" {
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		fmt.Fprint(p.out, line)
 	}
 }

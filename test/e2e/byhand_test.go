@@ -12,6 +12,7 @@ import (
 // TestByHand runs the commands of docs/operations.md on one host, in the opposite order: the
 // daemons may start in any.
 func TestByHand(t *testing.T) {
+	t.Parallel() // it waits more than it works, and is held to no time that matters
 	c := newCluster(t, "e2ehand", "10.111.0.0/24", 1)
 	if err := c.hosts.Up(t.Context(), 1); err != nil {
 		t.Fatal(err)

@@ -112,6 +112,7 @@ func (o *operator) letsOnlyTheKeyIn(d digitaloceantest.Droplet) {
 // TestUpAtDigitalOcean makes a cluster of droplets on a bad day of DigitalOcean, runs the example
 // on it, and removes it.
 func TestUpAtDigitalOcean(t *testing.T) {
+	t.Parallel() // it waits more than it works, and is held to no time that matters
 	o := newOperator(t, "dropup", "10.126.2.0/24")
 	o.SetLate(1)
 	o.Fail(digitaloceantest.Fault{Method: http.MethodPost, Path: "/v2/droplets", After: true})

@@ -15,6 +15,7 @@ import (
 // TestUnderLoad changes all that may be changed of a container while others use it: no request
 // may fail.
 func TestUnderLoad(t *testing.T) {
+	t.Parallel() // it waits more than it works, and is held to no time that matters
 	c := newCluster(t, "e2eload", "10.118.0.0/24", 2)
 	c.up()
 	c.web(3, "")
