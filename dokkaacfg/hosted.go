@@ -221,6 +221,32 @@ func (h *hosted) clearHost(ctx context.Context, host hostedHost) error {
 	return nil
 }
 
+// reachAny waits until one of the hosts lets us in, if they are reached over SSH. That may take longer
+// than their keys may take to be read; and why none does is more than that nothing answered.
+func reachAny(ctx context.Context, hosts []Host) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer cancel()
+	tried := make(chan error, len(hosts))
+	for _, host := range hosts {
+		hosted, ok := host.(hostedHost)
+		if !ok {
+			return nil
+		}
+		group.Go(func() { tried <- hosted.remote.Connect(ctx) })
+	}
+	var failed []error
+	for range hosts {
+		err := <-tried
+		if err == nil {
+			return nil
+		}
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
+}
+
 // provision makes the machine ready for our daemons.
 func (h hostedHost) provision(ctx context.Context, all []netip.Addr, keyFile string, open []netip.Prefix, doing, did func(string)) error {
 	key, err := os.ReadFile(keyFile)

@@ -67,6 +67,9 @@ func (s *session) withKeys(ctx context.Context, timeout time.Duration, f func(co
 	for _, host := range hosts {
 		endpoints = append(endpoints, s.doors.gateway(host.IP()))
 	}
+	if err := reachAny(ctx, hosts); err != nil {
+		return fmt.Errorf("ask cluster %s: %w", s.cluster, err)
+	}
 	keys, err := openEndpoints(endpoints, s.doors, dialTo(hosts), s.log, timeout)
 	if err != nil {
 		return err
