@@ -38,11 +38,11 @@ images: build ## Build the container images into build/images
 demo: images ## Walk through nginx and crawler on a real local cluster of two hosts
 	$(BIN)/dokkaacfg demo
 
-# The packages that wait the most come first, and one more at a time than there are cores.
+# The package that waits the most comes first.
 .PHONY: test
 test: tools images ## Check everything that CI checks
 	$(MAKE) --no-print-directory lint
-	$(TEST) -p 3 -timeout 12m ./dokkaacfg $$(go list ./... | grep -v -e /test/e2e -e '/dokkaacfg$$')
+	$(TEST) -timeout 12m ./dokkaacfg $$(go list ./... | grep -v -e /test/e2e -e '/dokkaacfg$$')
 	cd images/etcd && $(TEST) ./...
 	go test -count=1 -timeout 15m ./test/e2e
 
