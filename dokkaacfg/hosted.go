@@ -230,11 +230,11 @@ func reachAny(ctx context.Context, hosts []Host) error {
 	defer cancel()
 	tried := make(chan error, len(hosts))
 	for _, host := range hosts {
-		hosted, ok := host.(hostedHost)
+		machine, ok := host.(hostedHost)
 		if !ok {
 			return nil
 		}
-		group.Go(func() { tried <- hosted.remote.Connect(ctx) })
+		group.Go(func() { tried <- machine.remote.Connect(ctx) })
 	}
 	var failed []error
 	for range hosts {

@@ -1,7 +1,6 @@
 package schedule_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"strings"
@@ -304,107 +303,5 @@ func TestDisconnect(t *testing.T) {
 	w.settle()
 	if s := w.status("x", "stays"); s.Healthy != 0 || !strings.Contains(s.Slots[0].Reason, "disconnect.replace is false") {
 		t.Errorf("not to be replaced: %+v", s)
-	}
-}
-
-func TestJob(t *testing.T) {
-	for name, test := range map[string]struct {
-		image string
-		code  int
-		state string
-	}{"that ends well": {"good", 0, "completed"}, "that fails": {"failing", 3, "failed"}} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, 2)
-			w.put("x", "job", fmt.Sprintf(`{"image": %q, "mode": "job"}`, test.image))
-			w.settle()
-			s := w.status("x", "job")
-			if s.State != test.state || !strings.Contains(s.Run, fmt.Sprintf("exit code %d", test.code)) || len(w.slots()) != 0 {
-				t.Errorf("status: %+v, slots %v", s, w.slots())
-			}
-			runs := len(w.runs("x", "job"))
-			w.put("x", "job", fmt.Sprintf(`{"image": %q, "mode": "job"}`, test.image))
-			w.settle()
-			if len(w.runs("x", "job")) != runs {
-				t.Error("the same manifest runs again")
-			}
-			w.put("x", "job", fmt.Sprintf(`{"image": %q, "mode": "job", "env": {"A": "b"}}`, test.image))
-			w.settle()
-			if len(w.runs("x", "job")) != runs+1 {
-				t.Error("another manifest does not run")
-			}
-		})
-	}
-}
-
-// runs are the phases of a job's runs by id.
-func (w *world) runs(app, name string) map[string]state.RunPhase {
-	runs := map[string]state.RunPhase{}
-	for key, node := range w.keys {
-		if k, ok := state.ParseAppKey(key); ok && k.Kind == "runs" && k.Ref == (state.Ref{App: app, Name: name}) {
-			var r state.Run
-			if err := json.Unmarshal([]byte(node.Value), &r); err != nil {
-				w.t.Fatal(err)
-			}
-			runs[k.ID] = r.Phase
-		}
-	}
-	return runs
-}
-
-func TestSchedule(t *testing.T) {
-	w := newWorld(t, 2)
-	w.put("x", "job", `{"image": "good", "mode": "job", "schedule": "*/10 * * * *"}`)
-	w.settle()
-	if got := w.runs("x", "job"); len(got) != 0 {
-		t.Fatalf("runs at once: %v", got)
-	}
-	w.now = w.now.Add(10 * time.Minute)
-	w.settle()
-	if got := w.runs("x", "job"); !maps.Equal(got, map[string]state.RunPhase{"20140601t121000z": state.RunCompleted}) {
-		t.Fatalf("runs: %v", got)
-	}
-	w.now = w.now.Add(35 * time.Minute) // three ticks missed
-	w.settle()
-	if got := w.runs("x", "job"); len(got) != 2 || got["20140601t124000z"] != state.RunCompleted {
-		t.Errorf("runs: %v", got)
-	}
-}
-
-func TestConcurrency(t *testing.T) {
-	for policy, want := range map[string]map[string]state.RunPhase{
-		"forbid":  {"20140601t121000z": state.RunRunning, "20140601t122000z": state.RunSkipped},
-		"allow":   {"20140601t121000z": state.RunRunning, "20140601t122000z": state.RunRunning},
-		"replace": {"20140601t121000z": state.RunReplaced, "20140601t122000z": state.RunRunning},
-	} {
-		t.Run(policy, func(t *testing.T) {
-			w := newWorld(t, 2)
-			w.put("x", "job", `{"image": "long", "mode": "job", "schedule": "*/10 * * * *", "concurrency": "`+policy+`"}`)
-			for range 2 {
-				w.settle()
-				w.now = w.now.Add(10 * time.Minute)
-			}
-			w.settle()
-			if got := w.runs("x", "job"); !maps.Equal(got, want) {
-				t.Errorf("runs: %v, want %v", got, want)
-			}
-		})
-	}
-}
-
-func TestRunOnALostHost(t *testing.T) {
-	for policy, want := range map[string]state.RunPhase{"restart": state.RunRunning, "fail": state.RunFailed} {
-		t.Run(policy, func(t *testing.T) {
-			w := newWorld(t, 2)
-			w.put("x", "job", `{"image": "long", "mode": "job", "on_host_loss": "`+policy+`"}`)
-			w.settle()
-			w.set("10.0.0.1", schedule.Lost)
-			w.settle()
-			if got := w.runs("x", "job")["1"]; got != want {
-				t.Errorf("the run is %s", got)
-			}
-			if s := w.slots()["/apps/x/job/hosts/1"]; want == state.RunRunning && (s.Current == nil || s.Current.Host != "10.0.0.2") {
-				t.Errorf("slot: %+v", s)
-			}
-		})
 	}
 }

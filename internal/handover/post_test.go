@@ -373,8 +373,14 @@ func TestAnHeirSurvivesItsHolder(t *testing.T) {
 			eventually(t, "it does not serve", func() bool { is, _, _ := heir.is(); return is })
 			place.Close()
 			group.Wait()
-			time.Sleep(2 * claimAgain)
-			start(t, post, 0) // by now the heir holds the post
+			eventually(t, "it does not take the post", func() bool {
+				conn, err := net.DialUnix(network, nil, &net.UnixAddr{Name: "@" + post, Net: network})
+				if err == nil {
+					conn.Close()
+				}
+				return err == nil
+			})
+			start(t, post, 0)
 			heir.wantServing(t, false)
 		})
 	}
